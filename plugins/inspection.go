@@ -1,0 +1,114 @@
+package plugins
+
+import (
+	"sync/atomic"
+	"time"
+
+	"cordon/plugins/sdk"
+	"cordon/plugins/wire"
+)
+
+// Window is memory that a plugin can read and only the gateway can write.
+type Window = wire.Window
+
+// Inspection is one session as its plugin sees it. Notify may be in flight once per
+// direction, Refuse once, all at the same time. All return the plugin's end as an error
+// soon after it happens: within Config.Patience for a plugin that hangs.
+type Inspection struct {
+	process *process
+	id      uint64
+	ended   func()
+	answers [slots]chan []sdk.Step
+	awaited [slots]atomic.Bool
+}
+
+// Slots for answers: one per frame that can be in flight.
+const (
+	slotNotice  = 0 // + direction
+	slotControl = 2 // Open, then Refuse
+	slots       = 3
+)
+
+func newInspection(p *process, ended func()) *Inspection {
+	i := &Inspection{process: p, ended: ended}
+	for s := range i.answers {
+		i.answers[s] = make(chan []sdk.Step, 1)
+	}
+	return i
+}
+
+// Modes returns the modes the plugin names for the two directions.
+func (i *Inspection) Modes() [2]sdk.Mode { return i.process.modes }
+
+// Err returns why the plugin has ended, or nil while it runs.
+func (i *Inspection) Err() error {
+	i.process.mu.Lock()
+	defer i.process.mu.Unlock()
+	return i.process.cause
+}
+
+// Notify shows the plugin the bytes of dir up to the offset arrived, in w, and returns its
+// steps.
+func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end bool) ([]sdk.Step, error) {
+	f := wire.Notice{Session: i.id, Dir: dir, Arrived: arrived, End: end}
+	if w != nil {
+		f.Window = w.ID
+	}
+	return i.ask(f, slotNotice+int(dir))
+}
+
+// Refuse tells the plugin that op is refused, and returns its steps: usually the refusal for
+// the asker, which may also come with a later answer. after is the offset up to which bytes
+// of the asker's direction have moved.
+func (i *Inspection) Refuse(op sdk.OpID, after int64, why sdk.Refusal) ([]sdk.Step, error) {
+	return i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl)
+}
+
+// TakeWindow returns a window, waiting for one to become free if need be, at most
+// windowTimeout. Give it back with GiveWindow.
+func (i *Inspection) TakeWindow() (*Window, error) { return i.process.pool.take() }
+
+// GiveWindow returns a window; it must not be used afterwards.
+func (i *Inspection) GiveWindow(w *Window) { i.process.pool.give(w) }
+
+// Close ends the session. Nothing may be in flight.
+func (i *Inspection) Close() {
+	i.process.mu.Lock()
+	delete(i.process.sessions, i.id)
+	dead := i.process.cause != nil
+	i.process.mu.Unlock()
+	if !dead {
+		i.process.send(wire.Close{Session: i.id}) // an error has ended the process already
+	}
+}
+
+func (i *Inspection) ask(f frame, slot int) ([]sdk.Step, error) {
+	p := i.process
+	i.awaited[slot].Store(true)
+	if p.owed.Load() == 0 {
+		p.progress.Store(int64(time.Since(started))) // before owed grows, or watch sees an old one
+	}
+	p.owed.Add(1)
+	if err := p.send(f); err != nil {
+		return nil, err
+	}
+	select {
+	case steps := <-i.answers[slot]:
+		return steps, nil
+	case <-p.done:
+		return nil, i.Err()
+	}
+}
+
+// deliver passes an answer to whoever waits for it, and reports whether somebody does.
+func (i *Inspection) deliver(a wire.Steps) bool {
+	slot := slotControl
+	if a.To == wire.TypeNotice {
+		slot = slotNotice + int(a.Dir)
+	}
+	if !i.awaited[slot].CompareAndSwap(true, false) {
+		return false
+	}
+	i.answers[slot] <- a.List // never blocks: room for one, and one is awaited
+	return true
+}

@@ -1,0 +1,155 @@
+package plugins
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+
+	"cordon/plugins/sdk"
+	"cordon/plugins/wire"
+)
+
+// process is one running plugin process.
+type process struct {
+	config   Config
+	client   *plugin.Client
+	dir      string // of the control socket, removed at the end
+	measures []Measure
+	modes    [2]sdk.Mode
+	version  string
+	pool     *pool
+	readers  sync.WaitGroup
+	done     chan struct{} // closed when the process is given up; cause is set before
+
+	steps   *net.UnixConn
+	writing sync.Mutex
+	out     []byte // owned by the holder of writing
+
+	// An answer is owed while owed > 0; progress is when the last one came, or the first
+	// was asked for, in ns of the monotonic clock since started.
+	owed     atomic.Int64
+	progress atomic.Int64
+
+	mu       sync.Mutex
+	sessions map[uint64]*Inspection
+	next     uint64
+	cause    error
+}
+
+// errClosed is the cause of a process's end when the gateway wanted it.
+var errClosed = errors.New("the gateway is shutting down")
+
+// started anchors the monotonic clock of progress.
+var started = time.Now()
+
+// open begins a session of a configured service.
+func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, error) {
+	i := newInspection(p, ended)
+	p.mu.Lock()
+	if p.cause != nil {
+		p.mu.Unlock()
+		return nil, nil, p.cause
+	}
+	p.next++
+	i.id = p.next
+	p.sessions[i.id] = i
+	p.mu.Unlock()
+	steps, err := i.ask(wire.Open{Session: i.id, Service: service}, slotControl)
+	if err != nil {
+		i.Close()
+		return nil, nil, err
+	}
+	return i, steps, nil
+}
+
+// frame is a frame the gateway sends.
+type frame interface{ Append([]byte) []byte }
+
+func (p *process) send(f frame) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.out = f.Append(p.out[:0])
+	if _, err := p.steps.Write(p.out); err != nil {
+		return p.kill(fmt.Errorf("write to plugin %s: %w", p.config.Protocol, err))
+	}
+	return nil
+}
+
+// receive hands answers to the sessions that wait for them. It never waits for a session:
+// the plugin can always write, and so always reads on.
+func (p *process) receive() {
+	r := bufio.NewReaderSize(p.steps, 64<<10)
+	for {
+		f, err := wire.Read(r)
+		if err != nil {
+			p.kill(fmt.Errorf("read from plugin %s: %w", p.config.Protocol, err))
+			return
+		}
+		a, ok := f.(wire.Steps)
+		if !ok {
+			p.kill(fmt.Errorf("read from plugin %s: a %T is not for the gateway", p.config.Protocol, f))
+			return
+		}
+		p.mu.Lock()
+		i := p.sessions[a.Session]
+		p.mu.Unlock()
+		if i == nil || !i.deliver(a) {
+			p.kill(fmt.Errorf("read from plugin %s: an answer nobody asked for", p.config.Protocol))
+			return
+		}
+		p.progress.Store(int64(time.Since(started)))
+		p.owed.Add(-1)
+	}
+}
+
+// watch kills the process when it leaves an answer owed for longer than Patience.
+func (p *process) watch() {
+	tick := time.NewTicker(p.config.Patience / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-tick.C:
+		}
+		silent := time.Since(started) - time.Duration(p.progress.Load())
+		if p.owed.Load() > 0 && silent > p.config.Patience {
+			p.kill(fmt.Errorf("wait for plugin %s: no answer for %v", p.config.Protocol, p.config.Patience))
+			return
+		}
+	}
+}
+
+// kill gives the process up for the reason given, unless it was given up before, and
+// returns the reason that counts. It does not wait.
+func (p *process) kill(cause error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cause == nil {
+		p.cause = cause
+		close(p.done)
+	}
+	return p.cause
+}
+
+// bury waits until the process and the goroutines around it have ended, and frees what
+// it had. Sessions still hold windows then; they go with the last of them.
+func (p *process) bury() {
+	p.steps.Close()
+	p.mu.Lock()
+	for _, i := range p.sessions {
+		i.ended()
+	}
+	p.mu.Unlock()
+	p.client.Kill()
+	p.readers.Wait()
+	p.pool.close()
+	os.RemoveAll(p.dir)
+}
