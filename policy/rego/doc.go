@@ -1,0 +1,26 @@
+// Package rego answers Cordon's question with rules written in Rego. It is the
+// only package that knows OPA.
+//
+// A policy is a folder: rules in *.rego files, facts in data.json or data.yaml,
+// tests in *_test.rego files. The rules of package cordon answer:
+//
+//	allow        boolean; anything but true refuses
+//	reason       string; shown to whoever was refused
+//	rule         string; names the rule that decided
+//	obligations  set of strings
+//	valid_until  ns since the Unix epoch; when the answer may change by itself
+//
+// Only allow is required. What they may read of a request is input.schema.json.
+//
+// Read folder.go for what is read from disk, compile.go for what is accepted,
+// engine.go for how a request is decided, reads.go and key.go for why an answer
+// may be given again, cache.go for where it is kept, explain.go for how an old
+// decision is accounted for, suite.go for the folder's own tests, shipped.go for
+// the policy that comes with Cordon.
+//
+// It does not defend against a policy that is wrong, only against one that is
+// broken: a rule that allows too much is believed. Nor does it check who wrote
+// the folder; that is for file permissions and, later, signed bundles. A deadline
+// stops rules that loop, but not one single call of a built-in function on a huge
+// value.
+package rego

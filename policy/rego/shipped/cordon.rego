@@ -1,0 +1,91 @@
+# Cordon's default policy: roles × device class × class of operation.
+#
+# The permissions are in data.yaml; this file says how they are read. What no
+# rule allows is refused. `cordon check` compiles it and runs its tests.
+package cordon
+
+default allow := false
+
+# Opening a session: one of the roles is permitted anything on the device.
+allow if {
+	input.phase == "connect"
+	in_use
+	served
+}
+
+# An operation that the table permits.
+allow if {
+	input.phase == "operation"
+	in_use
+	known
+	some role in roles
+	some device_class in device_classes
+	input.operation.class in data.roles[role][device_class]
+}
+
+# An operation that is permitted while the device is being serviced.
+allow if {
+	input.phase == "operation"
+	input.device.state == "maintenance"
+	known
+	some role in roles
+	some device_class in device_classes
+	input.operation.class in data.maintenance[role][device_class]
+}
+
+# Opening and closing a dialogue takes no more than opening the session did.
+allow if {
+	input.phase == "operation"
+	input.operation.class == "session"
+	in_use
+	served
+}
+
+# A quarantined device takes part in nothing.
+in_use if input.device.state in {"active", "maintenance"}
+
+# What the protocol's inspector cannot name is never passed on.
+known if input.operation.class != "unknown"
+
+# Some role has an entry for the device.
+served if {
+	some role in roles
+	some device_class in device_classes
+	data.roles[role][device_class]
+}
+
+served if {
+	input.device.state == "maintenance"
+	some role in roles
+	some device_class in device_classes
+	data.maintenance[role][device_class]
+}
+
+# The subject's roles, as far as its kind may hold them.
+roles contains role if {
+	some role in input.subject.roles
+	data.kinds[role] == input.subject.kind
+}
+
+# The names by which the tables may speak of the device: a "monitor/bedside" is
+# also a "monitor/*" and a "*".
+device_classes := {
+	input.device.class,
+	concat("", [split(input.device.class, "/")[0], "/*"]),
+	"*",
+}
+
+# What the refused person is told: the first sentence that holds.
+reason := sprintf("device %s is %s", [input.device.id, input.device.state]) if {
+	not in_use
+} else := sprintf("%s is of no known class of operation", [input.operation.name]) if {
+	not known
+} else := sprintf("a %s cannot act in role %s", [input.subject.kind, held]) if {
+	count(roles) == 0
+} else := sprintf("nothing on %s is permitted for role %s", [input.device.class, held]) if {
+	not served
+} else := sprintf("%s on %s is not permitted for role %s", [input.operation.class, input.device.class, held])
+
+held := concat(", ", input.subject.roles) if {
+	count(input.subject.roles) > 0
+} else := "none"

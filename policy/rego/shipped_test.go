@@ -1,0 +1,167 @@
+package rego
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// TestShippedMutants changes the shipped policy in one place at a time. The Rego
+// tests that come with it must notice each change.
+func TestShippedMutants(t *testing.T) {
+	f, err := readFolder(shippedDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutants := slices.Concat(dropConditions(f), changeTables(t, f))
+	if len(mutants) < 150 {
+		t.Errorf("only %d mutants", len(mutants))
+	}
+	var wg sync.WaitGroup
+	next := make(chan mutant)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for m := range next {
+				results, err := m.folder.test(t.Context(), "")
+				if err == nil && results.Failed() == 0 {
+					t.Errorf("no test notices: %s", m.what)
+				}
+			}
+		})
+	}
+	for i, m := range mutants {
+		if !testing.Short() || i%5 == 0 {
+			next <- m
+		}
+	}
+	close(next)
+	wg.Wait()
+}
+
+type mutant struct {
+	what   string
+	folder *folder
+}
+
+// dropConditions removes or negates one condition of cordon.rego each.
+func dropConditions(f *folder) (mutants []mutant) {
+	lines := strings.Split(string(f.text("cordon.rego")), "\n")
+	with := func(what string, i int, text ...string) {
+		changed := slices.Concat(lines[:i], text, lines[i+1:])
+		mutants = append(mutants, mutant{fmt.Sprintf("line %d %q: %s", i+1, strings.TrimSpace(lines[i]), what),
+			&folder{rules: []Source{{"cordon.rego", []byte(strings.Join(changed, "\n"))}}, tests: f.tests, data: f.data}})
+	}
+	oneLine := regexp.MustCompile(`^(\w+) if .*[^{]$`)
+	for i, l := range lines {
+		condition := strings.HasPrefix(l, "\t")
+		switch {
+		case condition && strings.HasSuffix(l, ","):
+			with("left out", i)
+		case condition:
+			with("left out", i, "\ttrue")
+			if !strings.HasPrefix(l, "\tsome ") && !strings.HasPrefix(l, "\tnot ") {
+				with("negated", i, "\tnot "+strings.TrimSpace(l))
+			}
+		case oneLine.MatchString(l):
+			with("always", i, oneLine.FindStringSubmatch(l)[1]+" := true")
+			with("never", i, oneLine.FindStringSubmatch(l)[1]+" if 1 == 2")
+		}
+	}
+	return mutants
+}
+
+// changeTables takes one permission away or adds one, and flips who may hold a role.
+func changeTables(t *testing.T, f *folder) (mutants []mutant) {
+	type tables struct {
+		Roles       map[string]map[string][]string `json:"roles"`
+		Maintenance map[string]map[string][]string `json:"maintenance"`
+		Kinds       map[string]string              `json:"kinds"`
+	}
+	read := func() (x tables) {
+		if err := yaml.Unmarshal(f.data[0].Text, &x); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	add := func(what string, x tables) {
+		text, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mutants = append(mutants, mutant{what, &folder{rules: f.rules, tests: f.tests, data: []Source{{"data.json", text}}}})
+	}
+	classes := []string{"read", "query", "write", "control", "admin", "notify"}
+	original := read()
+	for role, kind := range original.Kinds {
+		other := "device"
+		if kind == other {
+			other = "user"
+		}
+		x := read()
+		x.Kinds[role] = other
+		add(role+" held by "+other, x)
+		for table, pick := range map[string]func(tables) map[string]map[string][]string{
+			"roles":       func(x tables) map[string]map[string][]string { return x.Roles },
+			"maintenance": func(x tables) map[string]map[string][]string { return x.Maintenance },
+		} {
+			for _, devices := range []string{"imaging/*", "monitor/*", "analyser/*", "*"} {
+				has := pick(original)[role][devices]
+				for _, class := range classes {
+					if !slices.Contains(has, class) && covered(original.Roles, original.Maintenance, table, role, devices, class) {
+						continue // permitted by another row already
+					}
+					x := read()
+					rows := pick(x)
+					if rows[role] == nil {
+						rows[role] = map[string][]string{}
+					}
+					what := "more"
+					if i := slices.Index(has, class); i >= 0 {
+						what = "less"
+						rows[role][devices] = slices.Delete(slices.Clone(has), i, i+1)
+					} else {
+						rows[role][devices] = append(slices.Clone(has), class)
+					}
+					add(fmt.Sprintf("%s: %s, %s, %s, %s", table, role, devices, class, what), x)
+				}
+			}
+		}
+	}
+	return mutants
+}
+
+// covered reports whether a row would add nothing, because a wider one has it.
+func covered(roles, maintenance map[string]map[string][]string, table, role, devices, class string) bool {
+	wide := slices.Contains(roles[role]["*"], class) || slices.Contains(roles[role][devices], class)
+	if table == "maintenance" {
+		wide = wide || slices.Contains(maintenance[role]["*"], class)
+	}
+	return wide && devices != "*" || table == "maintenance" && wide
+}
+
+func TestWriteShippedNeverOverwrites(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "data.yaml")
+	if err := os.WriteFile(mine, []byte("mine: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteShipped(dir); err == nil || !strings.Contains(err.Error(), "data.yaml") {
+		t.Errorf("got %v", err)
+	}
+	if b, _ := os.ReadFile(mine); !bytes.Equal(b, []byte("mine: true\n")) {
+		t.Errorf("now %q", b)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("wrote %v", entries)
+	}
+}
