@@ -1,0 +1,19 @@
+// Package ca is Cordon's own certificate authority: smallstep/certificates with a
+// bbolt file, embedded, and nothing of it that Cordon does not use. It issues
+// client certificates of the profile in package certs and the gateway's own, takes
+// them back, and is the gateway's certs.Source.
+//
+// Read init.go for what is on disk, authority.go for how the embedded authority is
+// opened, issue.go, revoke.go and list.go for what is done with it, source.go and
+// trust.go for the side that lives in the gateway.
+//
+// The authority is opened for one piece of work at a time and closed again, so that
+// the daemon and the command line share it. It listens nowhere, and there is no
+// ACME, SCEP or SSH.
+//
+// What it does not defend: who can read the directory can issue any identity of the
+// trust domain, and no other, for the intermediate is constrained to it. Nothing
+// needs root.key in daily work; keep it elsewhere. Neither root nor intermediate is
+// ever renewed. Certificates of a foreign authority cannot be revoked here: its
+// revocation lists are not read, so withdraw such subjects in the policy's data.
+package ca
