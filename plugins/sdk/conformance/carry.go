@@ -1,0 +1,147 @@
+package conformance
+
+import (
+	"fmt"
+
+	"cordon/plugins/sdk"
+)
+
+// The methods below carry out one step each. They return errClosed where the gateway ends a
+// session that the inspector could not have saved, any other error where it broke its
+// contract.
+
+func (s *session) announce(dir sdk.Direction, step *sdk.Step) error {
+	at := s.flows[dir].covered
+	if n := len(s.operations); n > 0 && !s.opening && !step.Invalid {
+		if last := &s.operations[n-1]; last.dir == dir && last.at == at && !last.opening {
+			return fmt.Errorf("operation %d (%s) begins at %s offset %d, where operation %d begins and covers nothing: its span was forgotten, or not positive", step.Op, step.Operation.Name, dir, at, last.id)
+		}
+	}
+	a := announcement{
+		turn: s.record.turn, id: step.Op, dir: dir, at: at, opening: s.opening,
+		Operation: step.Operation, invalid: step.Invalid, reason: step.Reason,
+	}
+	s.operations = append(s.operations, operation{announcement: a})
+	if !s.over {
+		s.record.operations = append(s.record.operations, a)
+	}
+	switch {
+	case s.flows[dir].mode == sdk.Held:
+		return nil
+	case step.Invalid: // what was not a reply has passed: nobody can answer it any more
+		s.close("an invalid operation in a direction that is not held")
+		return errClosed
+	}
+	return fmt.Errorf("operation %d (%s) in the %s direction, which Protocol.Modes does not hold", step.Op, step.Operation.Name, dir)
+}
+
+func (s *session) span(dir sdk.Direction, step *sdk.Step) error {
+	op, err := s.named(step, "span")
+	if err != nil {
+		return err
+	}
+	if op.refused && dir != op.dir {
+		s.close("a reply to an operation that did not get through")
+		return errClosed
+	}
+	f := &s.flows[dir]
+	f.cover(step.Op, step.N)
+	f.move(s.dropped)
+	if !s.over {
+		s.record.span(dir, step.Op, f.covered)
+	}
+	return nil
+}
+
+func (s *session) abort(dir sdk.Direction, step *sdk.Step) error {
+	op, err := s.named(step, "abort")
+	if err != nil {
+		return err
+	}
+	if dir != op.dir {
+		return fmt.Errorf("an abort of operation %d while the %s direction is inspected: it comes from the other", step.Op, dir)
+	}
+	if op.refused { // in the meantime; the inspector could not know
+		return nil
+	}
+	if !s.over {
+		s.record.aborts = append(s.record.aborts, abort{s.record.turn, op.id, s.flows[dir].covered, step.Reason})
+	}
+	op.refused, op.invalid, op.reason = true, true, step.Reason
+	why, _ := s.decide(op)
+	return s.refuse(op, why)
+}
+
+func (s *session) refusal(step *sdk.Step) error {
+	op, err := s.named(step, "refusal")
+	if err != nil {
+		return err
+	}
+	asker := op.dir.Opposite()
+	switch {
+	case !op.told:
+		return fmt.Errorf("a refusal of operation %d, which was not refused", op.id)
+	case op.answered:
+		return fmt.Errorf("a second refusal of operation %d", op.id)
+	}
+	op.answered = true
+	if from, to, inside := s.inside(asker, step.At); inside {
+		return fmt.Errorf("the refusal of operation %d would stand at %s offset %d, inside the message that goes from %d to %d", op.id, asker, step.At, from, to)
+	}
+	f := &s.flows[asker]
+	f.insert(step.At, step.Bytes)
+	f.move(s.dropped)
+	if !s.over {
+		s.record.refusals = append(s.record.refusals, refusal{s.record.turn, op.id, asker, step.At, op.late, step.Bytes})
+	}
+	return nil
+}
+
+// inside reports whether a place is inside a message of the dialogue, and inside which.
+func (s *session) inside(dir sdk.Direction, at int64) (from, to int64, inside bool) {
+	for _, to = range s.script.boundaries[dir] {
+		if at <= to {
+			return from, to, at > from && at < to
+		}
+		from = to
+	}
+	return 0, 0, false
+}
+
+// end is the inspector's own.
+func (s *session) end(step *sdk.Step) {
+	if s.over {
+		return
+	}
+	s.record.end = &end{turn: s.record.turn, by: step.Op, reason: step.Reason}
+	s.stop()
+}
+
+// close is the gateway's.
+func (s *session) close(reason string) {
+	if s.over {
+		return
+	}
+	s.record.end = &end{turn: s.record.turn, reason: reason, gateway: true}
+	s.stop()
+}
+
+func (s *session) stop() {
+	s.over = true
+	for dir := range s.flows {
+		s.flows[dir].over = true
+	}
+}
+
+// named returns the operation that a step names.
+func (s *session) named(step *sdk.Step, what string) (*operation, error) {
+	latest := sdk.OpID(len(s.operations))
+	switch {
+	case step.Op > latest: // checkInspect knows that the inspector announced it
+		s.close("a reply to an operation that is not decided")
+		return nil, errClosed
+	case latest-step.Op >= sdk.MaxOpen:
+		return nil, fmt.Errorf("a %s of operation %d, which is not among the latest %d of %d", what, step.Op, sdk.MaxOpen, latest)
+	}
+	return &s.operations[step.Op-1], nil
+}

@@ -1,0 +1,304 @@
+package conformance
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+
+	"cordon/plugins/sdk"
+	"cordon/policy"
+)
+
+// session plays one dialogue to one inspector. It models the gateway, which carries out
+// steps in order and calls Refuse as soon as an operation is refused, and the process a
+// plugin runs in, which holds such a call back while the asker's direction is not
+// covered as far as it has moved.
+type session struct {
+	protocol  sdk.Protocol
+	inspector sdk.Inspector
+	steps     sdk.Steps
+	script    script
+
+	flows      [2]flow
+	operations []operation // number n at n-1, as far as the gateway has got
+	announced  sdk.OpID    // as far as the inspector has got
+	untold     []notice    // refusals the inspector is still to be told of
+	undone     []sdk.Step  // what the gateway has not carried out because a decision is late
+	opening    bool
+	over       bool  // nothing is recorded any more
+	shown      int64 // bytes shown, repetitions included
+	record     record
+}
+
+// script is what the gateway's side of a session does, besides how bytes are cut.
+type script struct {
+	refused    []refused
+	refuseAll  bool
+	late       bool       // a refusal is decided only after the next bytes of the other direction
+	intact     bool       // memory that was shown is left as it was
+	flood      bool       // an answer that is too long ends the session without blame
+	boundaries [2][]int64 // where messages end, sorted; nil: not known
+}
+
+type operation struct {
+	announcement
+	refused  bool
+	told     bool // the inspector knows that it is refused
+	late     bool // and was told later than the gateway knew
+	answered bool
+}
+
+// notice is a refusal on its way to the inspector. It may be told once the asker's
+// direction is covered up to after.
+type notice struct {
+	op    sdk.OpID
+	why   sdk.Refusal
+	after int64
+}
+
+// errClosed ends a session that the gateway closes without blame for the inspector.
+var errClosed = errors.New("closed by the gateway")
+
+func newSession(p sdk.Protocol, open func() sdk.Inspector, sc script) *session {
+	s := &session{protocol: p, inspector: open(), script: sc}
+	for dir := range s.flows {
+		s.flows[dir].mode = p.Modes[dir]
+	}
+	return s
+}
+
+// play shows the pieces in order. An error is a broken promise of the inspector.
+func (s *session) play(pieces []piece) error {
+	err := s.converse(pieces)
+	if errors.Is(err, errClosed) {
+		return nil
+	}
+	if err != nil || s.over {
+		return err
+	}
+	for i := range s.operations {
+		if op := &s.operations[i]; op.told && !op.answered {
+			return fmt.Errorf("operation %d (%s) was refused and never answered: no Refusal, no End", op.id, op.Name)
+		}
+	}
+	return nil
+}
+
+func (s *session) converse(pieces []piece) error {
+	s.opening = true
+	if err := s.inspect(sdk.Forward, nil, false); err != nil {
+		return fmt.Errorf("at the opening: %w", err)
+	}
+	s.opening = false
+	for _, p := range pieces {
+		if s.over {
+			break
+		}
+		s.record.begin(p.turn, p.dir, s.flows[p.dir].covered)
+		if err := s.arrive(p); err != nil {
+			return err
+		}
+		s.record.covered(s.flows[sdk.Forward].covered, s.flows[sdk.Reverse].covered)
+	}
+	return s.resume()
+}
+
+// arrive reads one piece into its window, as much at a time as there is room, and shows
+// the inspector what it has to see.
+func (s *session) arrive(p piece) error {
+	if p.dir == sdk.Forward {
+		if err := s.resume(); err != nil {
+			return err
+		}
+	}
+	f, data := &s.flows[p.dir], p.data
+	for {
+		n := min(len(data), f.room())
+		f.bytes = append(f.bytes, data[:n]...)
+		data = data[n:]
+		f.move(s.dropped)
+		end := p.end && len(data) == 0
+		if n > 0 && len(f.uncovered()) > 0 || end && f.covered < sdk.Unlimited {
+			if err := s.inspect(p.dir, f.uncovered(), end); err != nil {
+				return err
+			}
+		}
+		if s.over || len(data) == 0 {
+			break
+		}
+		if f.room() == 0 {
+			return fmt.Errorf("a full window, the %d %s bytes from offset %d on, is left uncovered; cover it, announce it with Invalid, or End", sdk.WindowSize, p.dir, f.covered)
+		}
+	}
+	if p.dir == sdk.Reverse {
+		return s.resume()
+	}
+	return nil
+}
+
+// inspect makes one call of Inspect and carries out the answer.
+func (s *session) inspect(dir sdk.Direction, data []byte, end bool) error {
+	call := fmt.Sprintf("Inspect(%s, %d bytes from offset %d, end %t)", dir, len(data), s.flows[dir].covered, end)
+	s.shown += int64(len(data))
+	shown := slices.Clip(bytes.Clone(data))
+	s.steps.Begin(dir)
+	if err := guard(func() { s.inspector.Inspect(dir, shown, end, &s.steps) }); err != nil {
+		return fmt.Errorf("%s: %w", call, err)
+	}
+	if !bytes.Equal(shown, data) {
+		return fmt.Errorf("%s: data was written to", call)
+	}
+	list := clone(s.steps.List())
+	if !s.script.intact {
+		for i := range shown {
+			shown[i] ^= 0xA5
+		}
+		if !reflect.DeepEqual(list, clone(s.steps.List())) {
+			return fmt.Errorf("%s: a step points into data, which is only valid during the call", call)
+		}
+	}
+	if err := s.checkInspect(dir, list); err != nil {
+		return fmt.Errorf("%s: %w", call, err)
+	}
+	told, err := s.tell()
+	if err != nil {
+		return fmt.Errorf("%s: %w", call, err)
+	}
+	list = append(list, told...)
+	if err := checkAnswer(list); err != nil {
+		if s.script.flood {
+			return errClosed
+		}
+		return fmt.Errorf("%s: %w", call, err)
+	}
+	if err := s.apply(dir, list); err != nil {
+		return fmt.Errorf("%s: %w", call, err)
+	}
+	return nil
+}
+
+// tell makes the calls of Refuse that may be made, in order, and returns their steps.
+func (s *session) tell() ([]sdk.Step, error) {
+	var all []sdk.Step
+	for len(s.untold) > 0 {
+		n := s.untold[0]
+		op := &s.operations[n.op-1]
+		if s.steps.Covered(op.dir.Opposite()) < n.after {
+			op.late = true
+			break
+		}
+		s.untold = s.untold[1:]
+		op.told = true
+		from := len(s.steps.List())
+		if err := guard(func() { s.inspector.Refuse(n.op, n.why, &s.steps) }); err != nil {
+			return nil, fmt.Errorf("Refuse(%d): %w", n.op, err)
+		}
+		list := clone(s.steps.List()[from:])
+		if err := checkRefuse(n.op, list); err != nil {
+			return nil, fmt.Errorf("Refuse(%d): %w", n.op, err)
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// refuse lets the inspector know that an operation is refused, at once if that is possible,
+// and carries out its answer.
+func (s *session) refuse(op *operation, why sdk.Refusal) error {
+	asker := &s.flows[op.dir.Opposite()]
+	asker.owed++
+	s.untold = append(s.untold, notice{op.id, why, asker.moved})
+	s.steps.Begin(sdk.Forward)
+	list, err := s.tell()
+	if err != nil {
+		return err
+	}
+	if err := checkAnswer(list); err != nil {
+		return err
+	}
+	return s.apply(op.dir, list)
+}
+
+// apply carries out steps in order, as the gateway does.
+func (s *session) apply(dir sdk.Direction, list []sdk.Step) error {
+	for i := range list {
+		var err error
+		switch step := &list[i]; step.Kind {
+		case sdk.StepOperation:
+			if err = s.announce(dir, step); err != nil {
+				break
+			}
+			op := &s.operations[step.Op-1]
+			why, refused := s.decide(op)
+			if !refused {
+				break
+			}
+			op.refused = true
+			if s.script.late && dir == sdk.Forward {
+				s.undone = list[i:]
+				return nil
+			}
+			err = s.refuse(op, why)
+		case sdk.StepSpan:
+			err = s.span(dir, step)
+		case sdk.StepAbort:
+			err = s.abort(dir, step)
+		case sdk.StepRefusal:
+			err = s.refusal(step)
+		case sdk.StepEnd:
+			s.end(step)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume carries on where a late decision stopped the gateway.
+func (s *session) resume() error {
+	for len(s.undone) > 0 {
+		list := s.undone
+		s.undone = nil
+		op := &s.operations[list[0].Op-1]
+		why, _ := s.decide(op)
+		if err := s.refuse(op, why); err != nil {
+			return err
+		}
+		if err := s.apply(op.dir, list[1:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decide is the policy.
+func (s *session) decide(op *operation) (why sdk.Refusal, refused bool) {
+	why = sdk.Refusal{Code: Code, Cause: policy.CausePolicy, Reason: "not permitted"}
+	if op.invalid {
+		return sdk.Refusal{Code: Code, Cause: policy.CauseProtocol, Reason: op.reason}, true
+	}
+	for _, r := range s.script.refused {
+		if r.op == op.id {
+			return r.why, true
+		}
+	}
+	return why, s.script.refuseAll
+}
+
+func (s *session) dropped(op sdk.OpID) bool { return s.operations[op-1].refused }
+
+// guard turns a panic into an error.
+func guard(call func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	call()
+	return nil
+}
