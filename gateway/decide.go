@@ -1,0 +1,32 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"cordon/policy"
+)
+
+// decide asks the policy and refuses by itself what no policy may allow. It always
+// answers within Limits.DecideTimeout. The request carries its own time.
+func (g *Gateway) decide(r *Route, request *policy.Request) policy.Decision {
+	if request.Phase == policy.PhaseOperation {
+		op := &request.Operation
+		protocol, _, _ := strings.Cut(op.Name, ":")
+		switch {
+		case protocol != r.Service.Protocol:
+			// A plugin speaks for its own protocol only.
+			return policy.Decision{Reason: "the inspector named an operation of another protocol", Cause: policy.CauseDoubt}
+		case op.Class == policy.ClassUnknown && !slices.Contains(r.AllowUnknown, op.Name):
+			return policy.Decision{Reason: "the operation's class is unknown and the device does not allow it by name", Cause: policy.CausePolicy}
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.DecideTimeout)
+	defer cancel()
+	d := g.Policy.Decide(ctx, request)
+	if ctx.Err() != nil && d.Allow {
+		return policy.Decision{Reason: "the policy took too long", Cause: policy.CauseDoubt, Revision: d.Revision, Data: d.Data}
+	}
+	return d
+}

@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// device is the plaintext side of a session.
+type device struct {
+	*net.TCPConn
+	sys syscall.RawConn
+
+	// Of a read; here so that it allocates nothing.
+	flow *flow
+	n    int
+	err  error
+	poll func(fd uintptr) bool
+}
+
+// dial connects to a device within timeout.
+func dial(ctx context.Context, address string, timeout time.Duration) (*device, error) {
+	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	tcp := c.(*net.TCPConn)
+	sys, err := tcp.SyscallConn()
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	dev := &device{TCPConn: tcp, sys: sys}
+	dev.poll = dev.readNow
+	return dev, nil
+}
+
+// keepAlive finds a peer that vanished without a word within a minute, while interfaces
+// that say nothing for days stay open.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
+
+// read brings bytes into f's window and returns how many. It waits for the first, without
+// a window if f has none.
+func (d *device) read(f *flow) (int, error) {
+	d.flow = f
+	if err := d.sys.Read(d.poll); err != nil {
+		return 0, err
+	}
+	return d.n, d.err
+}
+
+// readNow reads as long as bytes are there. It must come to EAGAIN before it may say that
+// it wants to wait: readiness is only told once.
+func (d *device) readNow(fd uintptr) bool {
+	f := d.flow
+	d.n, d.err = 0, nil
+	borrowed := f.window == nil
+	if borrowed {
+		if d.err = f.take(); d.err != nil {
+			return true
+		}
+	}
+	for room := f.room(); d.n < len(room); {
+		n, err := readFD(fd, room[d.n:])
+		switch {
+		case err == syscall.EAGAIN:
+			if d.n > 0 {
+				return true
+			}
+			if borrowed {
+				f.give()
+			}
+			return false
+		case err != nil:
+			d.err = err
+			return true
+		case n == 0:
+			d.err = io.EOF
+			return true
+		}
+		d.n += n
+	}
+	return true
+}
+
+func (d *device) write(b []byte) error {
+	_, err := d.TCPConn.Write(b)
+	return err
+}
+
+func (d *device) closeWrite() error { return d.TCPConn.CloseWrite() }

@@ -1,0 +1,22 @@
+// Package gateway is the data path: it owns every socket, key, decision and entry, and
+// carries out what plugins only describe.
+//
+// Read it in the order a byte travels: listen.go accepts and limits; identify.go turns a
+// verified certificate into a subject; route.go says which device a listener stands for;
+// decide.go asks, record.go makes the answer durable; session.go joins client, device and
+// inspection; relay.go carries out the plugin's steps; flow.go moves the bytes of one
+// direction; client.go and device.go are the two sockets. gateway.go starts and stops it.
+//
+// What always holds, whatever a plugin answers:
+//
+//   - A byte of an operation moves only after that operation was decided, allowed and its
+//     entry is durable, and only within spans of that operation.
+//   - Bytes move as they came, in order: passed or dropped, never changed.
+//   - Bytes that originate in a plugin (a refusal) go only to the side that asked, and
+//     only for an operation that was refused.
+//   - Doubt refuses: an error, a timeout, a full window, a dead plugin, an unwritable log.
+//
+// It does not defend a device from an operation that policy allows, nor a client from the
+// content of a reply: replies are passed as they arrive and inspected right behind, so a
+// reply that turns out malformed ends the session after it has been seen.
+package gateway

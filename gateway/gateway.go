@@ -1,0 +1,189 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cordon/certs"
+	"cordon/gateway/audit"
+	"cordon/policy"
+)
+
+// Config is what a gateway is made of. Everything is required but Limits and Logger.
+type Config struct {
+	Name        string // in every entry
+	TrustDomain string // of client certificates
+	Certs       certs.Source
+	Policy      policy.Decider
+	Log         *audit.Log
+	Routes      []Route
+	Limits      Limits
+	Logger      *slog.Logger // default slog.Default(); one line per session, at its end
+}
+
+// Limits bound what peers can make the gateway spend. Zero fields have the defaults stated.
+type Limits struct {
+	Sessions          int           // at a time, handshakes included; default 4096
+	SessionsPerSource int           // from one client address; default 256
+	HandshakeTimeout  time.Duration // from accept to a finished handshake; default 5 s
+	DecideTimeout     time.Duration // for one decision; default 500 ms
+	RecordTimeout     time.Duration // for one entry to become durable; default 2 s
+	DialTimeout       time.Duration // to the device; default 5 s
+	PluginTimeout     time.Duration // for a plugin to come back before a new session gives up; default 3 s
+	StallTimeout      time.Duration // for bytes that are held to become an operation; default 30 s
+	WriteTimeout      time.Duration // for a peer to take what is sent to it; default 30 s
+	HalfCloseTimeout  time.Duration // for the second side to close after the first; default 60 s
+	DrainTimeout      time.Duration // for running sessions to end at shutdown; default 10 s
+}
+
+func (l Limits) withDefaults() Limits {
+	number := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	span := func(t *time.Duration, d time.Duration) {
+		if *t == 0 {
+			*t = d
+		}
+	}
+	number(&l.Sessions, 4096)
+	number(&l.SessionsPerSource, 256)
+	span(&l.HandshakeTimeout, 5*time.Second)
+	span(&l.DecideTimeout, 500*time.Millisecond)
+	span(&l.RecordTimeout, 2*time.Second)
+	span(&l.DialTimeout, 5*time.Second)
+	span(&l.PluginTimeout, 3*time.Second)
+	span(&l.StallTimeout, 30*time.Second)
+	span(&l.WriteTimeout, 30*time.Second)
+	span(&l.HalfCloseTimeout, 60*time.Second)
+	span(&l.DrainTimeout, 10*time.Second)
+	return l
+}
+
+// Gateway serves its routes.
+type Gateway struct {
+	Config
+	verifier  *certs.Verifier
+	tls       *tls.Config
+	boot      string // makes session ids unique across restarts
+	count     atomic.Uint64
+	slots     chan struct{} // one per session
+	strangers strangers
+
+	mu       sync.Mutex
+	sources  map[string]int // sessions by client address
+	running  map[*session]struct{}
+	draining atomic.Bool
+	sessions sync.WaitGroup
+}
+
+// New returns a gateway that does not listen yet.
+func New(c Config) *Gateway {
+	c.Limits = c.Limits.withDefaults()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	boot := make([]byte, 4)
+	rand.Read(boot)
+	v := certs.NewVerifier(c.Certs, c.TrustDomain)
+	return &Gateway{
+		Config:   c,
+		verifier: v,
+		tls:      certs.ServerConfig(c.Certs, v),
+		boot:     hex.EncodeToString(boot),
+		slots:    make(chan struct{}, c.Limits.Sessions),
+		sources:  map[string]int{},
+		running:  map[*session]struct{}{},
+	}
+}
+
+// Listen opens the listeners of all routes, in their order, or none.
+func (g *Gateway) Listen() ([]net.Listener, error) {
+	var open []net.Listener
+	for _, r := range g.Routes {
+		l, err := net.Listen("tcp", r.Listen)
+		if err != nil {
+			for _, l := range open {
+				l.Close()
+			}
+			return nil, fmt.Errorf("listen for device %q on %s: %w", r.Device.ID, r.Listen, err)
+		}
+		open = append(open, l)
+	}
+	return open, nil
+}
+
+// Serve accepts on listeners, one per route in the order of Listen, until ctx is done. Then it
+// stops accepting, lets running sessions end for Limits.DrainTimeout, closes the rest
+// and returns. It closes the listeners.
+func (g *Gateway) Serve(ctx context.Context, listeners []net.Listener) error {
+	var accepting sync.WaitGroup
+	failed := make(chan error, len(listeners))
+	for i, l := range listeners {
+		accepting.Go(func() {
+			if err := g.accept(ctx, &g.Routes[i], l); err != nil {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, l := range listeners {
+		l.Close()
+	}
+	accepting.Wait()
+	g.drain()
+	return err
+}
+
+// drain ends every session: quiet ones at once, busy ones when they fall quiet or at
+// Limits.DrainTimeout.
+func (g *Gateway) drain() {
+	g.draining.Store(true)
+	g.each((*session).wake)
+	done := make(chan struct{})
+	go func() {
+		g.sessions.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(g.Limits.DrainTimeout):
+		g.each(func(s *session) { s.fail(errDrained) })
+		<-done
+	}
+}
+
+var errDrained = errors.New("the gateway is shutting down")
+
+func (g *Gateway) each(f func(*session)) {
+	g.mu.Lock()
+	all := make([]*session, 0, len(g.running))
+	for s := range g.running {
+		all = append(all, s)
+	}
+	g.mu.Unlock()
+	for _, s := range all {
+		f(s)
+	}
+}
+
+// Sessions returns the number of established sessions.
+func (g *Gateway) Sessions() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.running)
+}

@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+	"time"
+
+	"cordon/certs"
+	"cordon/gateway/audit"
+	"cordon/policy"
+)
+
+// identify finishes the handshake and says who is there. A client without a valid
+// certificate gets a TLS alert from within the handshake.
+func (g *Gateway) identify(ctx context.Context, conn *tls.Conn) (policy.Subject, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.Limits.HandshakeTimeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return policy.Subject{}, err
+	}
+	state := conn.ConnectionState()
+	id, err := g.verifier.Identify(state)
+	if err != nil {
+		return policy.Subject{}, err
+	}
+	forget(state)
+	return subject(id), nil
+}
+
+func subject(id *certs.Identity) policy.Subject {
+	return policy.Subject{ID: id.ID, Kind: id.Kind, Roles: orEmpty(id.Roles), Groups: orEmpty(id.Groups), MFA: id.MFA}
+}
+
+// orEmpty keeps null out of the policy's input.
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// forget drops the certificates that the connection keeps for its whole life: the state's
+// slices are the connection's own, and an idle session should cost next to nothing.
+func forget(state tls.ConnectionState) {
+	clear(state.PeerCertificates)
+	for _, chain := range state.VerifiedChains {
+		clear(chain)
+	}
+}
+
+// strangers limits the entries that failed handshakes may cause: anybody can make them,
+// and a log that strangers can fill is a way to stop the gateway.
+type strangers struct {
+	mu      sync.Mutex
+	tokens  float64
+	last    time.Time
+	missing int64 // failed handshakes since the last entry that got none
+}
+
+const (
+	strangerBurst = 50
+	strangerRate  = 5 // entries a second
+)
+
+// allow reports whether another entry may be made, and how many were left out before it.
+func (s *strangers) allow(now time.Time) (left int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last.IsZero() {
+		s.tokens = strangerBurst
+	} else {
+		s.tokens = min(strangerBurst, s.tokens+now.Sub(s.last).Seconds()*strangerRate)
+	}
+	s.last = now
+	if s.tokens < 1 {
+		s.missing++
+		return 0, false
+	}
+	s.tokens--
+	left, s.missing = s.missing, 0
+	return left, true
+}
+
+// recordStranger records a handshake that failed. There is nobody to tell the code to; it
+// is for those who read the log.
+func (g *Gateway) recordStranger(r *Route, source string, cause error) {
+	left, ok := g.strangers.allow(time.Now())
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.RecordTimeout)
+	defer cancel()
+	request := policy.Request{
+		Phase: policy.PhaseConnect, Subject: policy.Subject{ID: "unknown", Roles: []string{}, Groups: []string{}},
+		Device: r.Device, Service: r.Service, NowNs: time.Now().UnixNano(),
+		Session: policy.Session{Direction: policy.Inbound, Client: source},
+	}
+	entry := audit.Entry{Kind: audit.KindHandshake, Gateway: g.Name, Input: encodeRequest(&request),
+		Decision: policy.Decision{Reason: handshakeReason(cause), Cause: policy.CausePolicy}}
+	if left > 0 {
+		entry.Note = plural(left, "failed handshake", "failed handshakes") + " before this one without an entry"
+	}
+	if _, err := g.Log.Append(ctx, entry); err != nil {
+		g.Logger.Warn("record a failed handshake", "source", source, "error", err)
+	}
+}

@@ -1,0 +1,22 @@
+package gateway
+
+import (
+	"time"
+
+	"cordon/plugins"
+	"cordon/policy"
+)
+
+// Route joins one listener to one service of one device. Medical clients send neither SNI
+// nor ALPN, so the address a client connects to is what names the device.
+type Route struct {
+	Listen       string         // host:port clients connect to
+	Device       policy.Device  // as policy sees it
+	Service      policy.Service // as policy sees it
+	Address      string         // host:port of the device
+	Plugin       *plugins.Plugin
+	Number       uint32        // of the service in Plugin's configuration
+	IdleTimeout  time.Duration // without a byte either way, the session ends; 0: never
+	AllowUnknown []string      // operations of class unknown that policy may allow, by name
+	UnseenReply  bool          // do not show replies to the plugin; only for stream
+}

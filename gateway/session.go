@@ -1,0 +1,333 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cordon/plugins"
+	"cordon/plugins/sdk"
+	"cordon/policy"
+)
+
+// session is one client's connection to one service of one device.
+type session struct {
+	gateway    *Gateway
+	route      *Route
+	source     string
+	client     *client
+	device     *device // nil if every operation is refused
+	inspection *plugins.Inspection
+	flows      [2]flow
+	running    atomic.Int32 // flows that have not ended
+	began      time.Time
+	active     atomic.Int64 // when bytes last arrived, ns since the Unix epoch
+
+	// deciding guards what both flows use when they carry out steps. It is not held
+	// while bytes move.
+	deciding   sync.Mutex
+	request    policy.Request
+	encoder    encoder
+	operations operations
+	refused    *policy.Decision // why every operation is refused; nil: ask
+	allowed    int
+	denied     int
+
+	ending atomic.Bool
+	mu     sync.Mutex
+	cause  error     // why the session ended, the first reason given
+	ends   time.Time // when it was told to
+}
+
+// Why sessions end, besides errors of sockets.
+var (
+	errEnd     = errors.New("the inspector ended the session")
+	errUnasked = errors.New("the device sent what is not a reply")
+	errFull    = errors.New("the inspector found no operation in a full window")
+	errStalled = errors.New("an operation began and did not go on")
+	errIdle    = errors.New("idle")
+	errHalf    = errors.New("one side closed and the other did not follow")
+	errCut     = errors.New("the client closed in the middle of an operation")
+)
+
+// Time for the last words of a session: to reach the place where a refusal goes, and for the
+// client to take it.
+const (
+	farewellTimeout = 5 * time.Second
+	lingerTimeout   = time.Second
+)
+
+// handle takes a connection from accept to the start of its two flows. Its goroutine ends
+// there: a handshake needs a deep stack, an idle session should not.
+func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, source string) {
+	conn.SetKeepAliveConfig(keepAlive)
+	c, err := newClient(conn, g.tls)
+	if err != nil {
+		conn.Close()
+		g.leave(source)
+		return
+	}
+	subject, err := g.identify(ctx, c.Conn)
+	if err != nil {
+		g.recordStranger(r, source, err)
+		conn.Close()
+		g.leave(source)
+		return
+	}
+	s := &session{gateway: g, route: r, source: source, client: c, began: time.Now()}
+	s.request = policy.Request{
+		Phase: policy.PhaseConnect, Subject: subject, Device: r.Device, Service: r.Service,
+		Session: policy.Session{ID: fmt.Sprintf("%s-%d", g.boot, g.count.Add(1)), Direction: policy.Inbound, Client: source, TLS: "1.3"},
+	}
+	if err := s.connect(ctx); err != nil {
+		s.note(err)
+		s.close()
+		return
+	}
+	s.start()
+}
+
+// connect asks whether the subject may connect at all, and if so dials the device. A
+// subject who may not still gets an inspection: it is refused in its own protocol.
+func (s *session) connect(ctx context.Context) error {
+	g := s.gateway
+	s.request.NowNs = time.Now().UnixNano()
+	d := g.decide(s.route, &s.request)
+	d, _ = g.record(encodeRequest(&s.request), d)
+	if d.Allow {
+		device, err := dial(ctx, s.route.Address, g.Limits.DialTimeout)
+		if err != nil {
+			g.Logger.Warn("device unreachable", "device", s.route.Device.ID, "address", s.route.Address, "error", err)
+			d = policy.Decision{Reason: "the device cannot be reached", Cause: policy.CauseDoubt}
+		}
+		s.device = device
+	}
+	if s.device == nil {
+		s.refused = &d
+	}
+	s.request.Phase = policy.PhaseOperation
+	s.encoder = newEncoder(&s.request)
+
+	ctx, cancel := context.WithTimeout(ctx, g.Limits.PluginTimeout)
+	defer cancel()
+	inspection, steps, err := s.route.Plugin.Open(ctx, s.route.Number, s.wake)
+	if err != nil {
+		return err
+	}
+	s.inspection = inspection
+	modes := inspection.Modes()
+	if s.route.UnseenReply {
+		modes[sdk.Reverse] = sdk.Unseen
+	}
+	forward, reverse := &s.flows[sdk.Forward], &s.flows[sdk.Reverse]
+	forward.dir, forward.mode, forward.src = sdk.Forward, sdk.Held, s.client
+	reverse.dir, reverse.mode, reverse.dst = sdk.Reverse, modes[sdk.Reverse], s.client
+	if reverse.mode == sdk.Unseen {
+		reverse.covered = sdk.Unlimited // nothing is left to be shown
+	}
+	if s.device != nil {
+		forward.dst, reverse.src = s.device, s.device
+	}
+	for i := range s.flows {
+		s.flows[i].insp, s.flows[i].patience = inspection, g.Limits.WriteTimeout
+	}
+	return s.apply(sdk.Forward, steps)
+}
+
+// start lets the flows run. The last of them to end closes the session.
+func (s *session) start() {
+	s.active.Store(time.Now().UnixNano())
+	s.gateway.mu.Lock()
+	s.gateway.running[s] = struct{}{}
+	s.gateway.mu.Unlock()
+	if s.gateway.draining.Load() {
+		s.wake()
+	}
+	if s.device == nil {
+		s.running.Store(1)
+		go s.run(&s.flows[sdk.Forward])
+		return
+	}
+	s.running.Store(2)
+	go s.run(&s.flows[sdk.Forward])
+	go s.run(&s.flows[sdk.Reverse])
+}
+
+// run moves one direction until it ends.
+func (s *session) run(f *flow) {
+	err := s.pump(f)
+	if err != nil && !s.ending.Load() {
+		s.end(err)
+	}
+	s.leave(f)
+	if s.running.Add(-1) == 0 {
+		s.close()
+	}
+}
+
+// pump reads, tells the plugin and carries out its steps until the source ends (nil) or the
+// session has to (error).
+func (s *session) pump(f *flow) error {
+	for !s.ending.Load() || f.dir == sdk.Reverse && !f.settled() {
+		f.expect(s.patience(f))
+		n, err := f.src.read(f)
+		if n > 0 {
+			f.heard = time.Now()
+			s.active.Store(f.heard.UnixNano())
+			tell, err := f.arrive(n)
+			if err == nil && tell {
+				err = s.tell(f, false)
+			}
+			if err != nil {
+				return err
+			}
+			if f.full() {
+				return errFull
+			}
+			f.settle()
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return s.ended(f)
+		case isTimeout(err):
+			if err := s.timedOut(f); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// tell shows the plugin what has arrived and carries out its steps.
+func (s *session) tell(f *flow, end bool) error {
+	steps, err := s.inspection.Notify(f.dir, f.window, f.arrived, end)
+	if err != nil {
+		return err
+	}
+	return s.apply(f.dir, steps)
+}
+
+// ended passes a source's end on: half of a connection may close while the other still
+// has something to say.
+func (s *session) ended(f *flow) error {
+	if f.covered < sdk.Unlimited {
+		if err := s.tell(f, true); err != nil {
+			return err
+		}
+	}
+	if !f.quiet() && f.dir == sdk.Forward {
+		return errCut
+	}
+	if f.dir == sdk.Forward && s.device != nil {
+		return s.device.closeWrite()
+	}
+	return nil
+}
+
+// leave ends a flow's part in the session: what it holds is dropped, and the other flow
+// is woken to see that it is alone.
+func (s *session) leave(f *flow) {
+	f.stop()
+	f.mu.Lock()
+	f.ended, f.heard = true, time.Now()
+	f.mu.Unlock()
+	if f.window != nil {
+		f.give()
+	}
+	ending := s.ending.Load()
+	if f.dir == sdk.Reverse || s.device == nil {
+		s.client.SetWriteDeadline(time.Now().Add(lingerTimeout))
+		s.client.closeWrite()
+	}
+	switch {
+	case f.dir == sdk.Forward && ending:
+		s.flows[sdk.Reverse].wake()
+		until := lingerTimeout
+		if s.device != nil && !s.flows[sdk.Reverse].settled() {
+			until = farewellTimeout
+		}
+		s.client.discard(time.Now().Add(until))
+	case f.dir == sdk.Reverse && ending:
+		s.client.SetReadDeadline(time.Now().Add(lingerTimeout)) // the forward flow is discarding
+	default:
+		s.flows[f.dir.Opposite()].wake()
+	}
+}
+
+// end makes the session end for the reason given: nothing more moves towards the device,
+// and refusals that are owed are still delivered.
+func (s *session) end(cause error) {
+	s.note(cause)
+	s.mu.Lock()
+	if s.ends.IsZero() {
+		s.ends = time.Now()
+	}
+	s.mu.Unlock()
+	s.flows[sdk.Forward].stop()
+	if s.flows[sdk.Reverse].settled() {
+		s.flows[sdk.Reverse].stop()
+	}
+	s.ending.Store(true)
+	s.wake()
+}
+
+// fail ends the session at once.
+func (s *session) fail(cause error) {
+	s.note(cause)
+	s.ending.Store(true)
+	s.client.raw.Close()
+	if s.device != nil {
+		s.device.Close()
+	}
+}
+
+func (s *session) note(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause == nil {
+		s.cause = cause
+	}
+}
+
+// wake makes waiting flows look at what has changed.
+func (s *session) wake() {
+	s.flows[sdk.Forward].wake()
+	s.flows[sdk.Reverse].wake()
+}
+
+// close frees everything and writes the session's one line.
+func (s *session) close() {
+	g := s.gateway
+	g.mu.Lock()
+	delete(g.running, s)
+	g.mu.Unlock()
+	if s.inspection != nil {
+		s.inspection.Close()
+	}
+	s.client.raw.Close()
+	if s.device != nil {
+		s.device.Close()
+	}
+	level, cause := slog.LevelInfo, "closed"
+	if s.cause != nil {
+		cause = s.cause.Error()
+		if _, bad := errors.AsType[*violation](s.cause); bad {
+			level = slog.LevelError
+		}
+	}
+	g.Logger.Log(context.Background(), level, "session",
+		"id", s.request.Session.ID, "subject", s.request.Subject.Kind+"/"+s.request.Subject.ID, "client", s.source,
+		"device", s.route.Device.ID, "service", s.route.Service.Name, "allowed", s.allowed, "refused", s.denied,
+		"to_device", s.flows[sdk.Forward].moved, "to_client", s.flows[sdk.Reverse].moved,
+		"took", time.Since(s.began).Round(time.Millisecond), "end", cause)
+	g.leave(s.source)
+}
