@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cordon/certs/ca"
+	"cordon/cmd/cordon/config"
+	"cordon/gateway"
+	"cordon/gateway/audit"
+	"cordon/plugins"
+	"cordon/plugins/sdk"
+	"cordon/policy"
+	"cordon/policy/rego"
+)
+
+// Places inside gateway.state.
+const (
+	caDir       = "ca"
+	revisionDir = "policies" // every policy that ever decided, by digest: the log refers to them
+)
+
+// assembly is a gateway put together from its configuration. This is the only place
+// where the parts meet: OPA, the CA, the log and the plugins know nothing of each other.
+type assembly struct {
+	config  *config.Config
+	policy  *rego.Engine
+	certs   *ca.Source
+	log     *audit.Log
+	plugins []*plugins.Plugin
+	gateway *gateway.Gateway
+
+	runtime string         // directory of the plugins' control sockets
+	stop    func()         // ends what runs in the background
+	running sync.WaitGroup // the plugins' supervisors and the certificates' renewal
+}
+
+// assemble builds everything short of listening: an error is what would have kept the
+// gateway from starting. Close the assembly.
+func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a := &assembly{config: c, stop: stop}
+	if err := a.build(ctx, background, log); err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *assembly) build(ctx, background context.Context, log *slog.Logger) error {
+	var err error
+	if a.policy, err = loadPolicy(a.config); err != nil {
+		return err
+	}
+	if err := keepRevision(a.config, a.policy); err != nil {
+		return err
+	}
+	authority, err := openAuthority(a.config)
+	if err != nil {
+		return err
+	}
+	if a.certs, err = authority.Source(ctx, ca.SourceConfig{Names: serverNames(a.config), TrustFile: a.config.Identity.CA.TrustFile, Log: log}); err != nil {
+		return err
+	}
+	a.running.Go(func() { a.certs.Run(background) })
+	a.log, err = audit.Open(audit.Config{
+		Dir: a.config.Audit.Dir, Origin: a.config.Identity.TrustDomain + "/" + a.config.Gateway.Name, Gateway: a.config.Gateway.Name, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	routes, err := a.startPlugins(ctx, background, log)
+	if err != nil {
+		return err
+	}
+	l := a.config.Limits
+	a.gateway = gateway.New(gateway.Config{
+		Name: a.config.Gateway.Name, TrustDomain: a.config.Identity.TrustDomain,
+		Certs: a.certs, Policy: a.policy, Log: a.log, Routes: routes, Logger: log,
+		Limits: gateway.Limits{
+			Sessions: l.Sessions, SessionsPerSource: l.SessionsPerSource, HandshakeTimeout: l.HandshakeTimeout,
+			DialTimeout: l.DialTimeout, DecideTimeout: l.DecisionTimeout, DrainTimeout: l.DrainTimeout,
+		},
+	})
+	return nil
+}
+
+// close ends what was started, in the opposite order.
+func (a *assembly) close() error {
+	a.stop()
+	a.running.Wait()
+	var err error
+	if a.log != nil {
+		err = a.log.Close()
+	}
+	if a.runtime != "" {
+		err = errors.Join(err, os.RemoveAll(a.runtime))
+	}
+	return err
+}
+
+func loadPolicy(c *config.Config) (*rego.Engine, error) {
+	engine, err := rego.Load(c.Policy.Dir)
+	if problems, ok := errors.AsType[*rego.Problems](err); ok {
+		return nil, policyFailure(problems)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failure{Code: "policy.missing", Message: fmt.Sprintf("open policy %q: no such folder", c.Policy.Dir), Exit: exitNotFound,
+			Try: []string{"cordon init writes a policy to start from", "point policy.dir to yours"}, Err: err}
+	}
+	return engine, err
+}
+
+// keepRevision keeps the policy under its digests, so that a decision can be explained
+// after the policy was edited.
+func keepRevision(c *config.Config, e *rego.Engine) error {
+	path := revisionPath(c, e.Revision(), e.Data())
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("keep the policy's revision: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return fmt.Errorf("keep the policy's revision: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(e.Archive())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("keep the policy's revision: %w", err)
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func revisionPath(c *config.Config, revision, data string) string {
+	sum := sha256.Sum256([]byte(revision + " " + data))
+	return filepath.Join(c.Gateway.State, revisionDir, hex.EncodeToString(sum[:16])+".tar")
+}
+
+func openAuthority(c *config.Config) (*ca.Authority, error) {
+	dir := filepath.Join(c.Gateway.State, caDir)
+	authority, err := ca.Open(dir, ca.Limits{TTL: c.Identity.CA.LeafTTL, MaxTTL: max(c.Identity.CA.LeafTTL, 24*time.Hour)})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failure{Code: "ca.missing", Message: err.Error(), Exit: exitNotFound, Try: []string{"cordon init DIR makes one", "restore gateway.state from its backup"}, Err: err}
+	}
+	if err == nil && authority.TrustDomain() != c.Identity.TrustDomain {
+		return nil, config.Faults{c.Fault("config.trust_domain.mismatch", fmt.Sprintf("trust domain %q is not that of the authority in %s, %q", c.Identity.TrustDomain, dir, authority.TrustDomain()),
+			"write the authority's trust domain, or make a new gateway with cordon init DIR", "identity", "trust_domain")}
+	}
+	return authority, err
+}
+
+func serverNames(c *config.Config) []string {
+	names := slices.Clone(c.Gateway.Names)
+	for _, a := range c.Gateway.Addresses {
+		names = append(names, a.String())
+	}
+	return names
+}
+
+// service is a service of a device together with the number its plugin knows it by.
+type service struct {
+	device *config.Device
+	*config.Service
+	number uint32
+}
+
+// startPlugins starts one plugin process per protocol and returns the routes, in the
+// order of the file.
+func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logger) ([]gateway.Route, error) {
+	var services []service
+	byProtocol := map[string]map[uint32][]byte{}
+	for i := range a.config.Devices {
+		d := &a.config.Devices[i]
+		for j := range d.Services {
+			s := service{d, &d.Services[j], uint32(len(services))}
+			if !slices.Contains(protocols(), s.Proto) {
+				return nil, config.Faults{a.config.Fault("config.protocol.unknown", fmt.Sprintf("no plugin speaks %q, only %s", s.Proto, strings.Join(protocols(), ", ")),
+					"proto: hl7", "devices", d.ID, "services", s.Name, "proto")}
+			}
+			if byProtocol[s.Proto] == nil {
+				byProtocol[s.Proto] = map[uint32][]byte{}
+			}
+			byProtocol[s.Proto][s.number] = s.Settings
+			services = append(services, s)
+		}
+	}
+	var err error
+	if a.runtime, err = makeRuntime(); err != nil {
+		return nil, err
+	}
+	windows := int(a.config.Limits.WindowMemory / sdk.WindowSize)
+	started := map[string]*plugins.Plugin{}
+	for protocol, settings := range byProtocol {
+		p := plugins.New(plugins.Config{Protocol: protocol, Services: settings, RuntimeDir: a.runtime, Windows: windows, Logger: log})
+		if err := a.startPlugin(ctx, background, p); err != nil {
+			if refused, ok := errors.AsType[*plugins.SettingsError](err); ok {
+				return nil, a.settingsFault(services[refused.Service], refused.Message)
+			}
+			return nil, err
+		}
+		started[protocol] = p
+		a.plugins = append(a.plugins, p)
+	}
+	var routes []gateway.Route
+	for _, s := range services {
+		idle := s.IdleTimeout
+		if idle == 0 {
+			idle = a.config.Limits.IdleTimeout
+		}
+		routes = append(routes, gateway.Route{
+			Listen:  s.Listen.String(),
+			Device:  policy.Device{ID: s.device.ID, Class: s.device.Class, Labels: orNone(s.device.Labels), State: s.device.State},
+			Service: policy.Service{Name: s.Name, Protocol: s.Proto},
+			Address: netip.AddrPortFrom(s.device.Address, s.Port).String(),
+			Plugin:  started[s.Proto], Number: s.number,
+			IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies,
+		})
+	}
+	return routes, nil
+}
+
+// startPlugin starts p and waits until it runs or has said why it cannot.
+func (a *assembly) startPlugin(ctx, background context.Context, p *plugins.Plugin) error {
+	failed := make(chan error, 1)
+	a.running.Go(func() { failed <- p.Run(background) })
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
+	up := make(chan bool, 1)
+	go func() { up <- p.WaitRunning(wait) }()
+	select {
+	case err := <-failed:
+		cancel()
+		<-up
+		return err
+	case running := <-up:
+		if !running {
+			return ctx.Err()
+		}
+		return nil
+	}
+}
+
+// settingsFault points at the setting a plugin refused. Plugins name the key in quotes
+// where they can.
+func (a *assembly) settingsFault(s service, message string) error {
+	path := []string{"devices", s.device.ID, "services", s.Name}
+	if _, rest, ok := strings.Cut(message, `"`); ok {
+		if key, _, ok := strings.Cut(rest, `"`); ok {
+			path = append(path, key)
+		}
+	}
+	return config.Faults{a.config.Fault("config.setting", fmt.Sprintf("%s: %s", s.Proto, message), "see the settings of "+s.Proto+" in the documentation", path...)}
+}
+
+// makeRuntime makes the directory for the control sockets. It is under the temporary
+// directory because a socket's path may be 107 bytes long at most, and open to
+// be passed through, because a plugin may run as another user.
+func makeRuntime() (string, error) {
+	dir, err := os.MkdirTemp("", "cordon-")
+	if err != nil {
+		return "", fmt.Errorf("make a directory for control sockets: %w", err)
+	}
+	return dir, os.Chmod(dir, 0o711)
+}
+
+func orNone(labels map[string]string) map[string]string {
+	if labels == nil {
+		return map[string]string{}
+	}
+	return labels
+}
+
+// newLogger writes the daemon's log to w: text for people, JSON with --json.
+func (a *app) newLogger(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	switch {
+	case a.quiet:
+		level = slog.LevelWarn
+	case a.verbose > 0:
+		level = slog.LevelDebug
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// quietLogger writes only what needs somebody's attention.
+func quietLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelError}))
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/certs/ca"
+	"cordon/cmd/cordon/config"
+	"cordon/policy"
+)
+
+func certCommand(a *app) *cobra.Command {
+	c := group("cert", "Certificates of people, services and devices")
+	c.AddCommand(certIssueCommand(a), certListCommand(a), certRevokeCommand(a))
+	return c
+}
+
+// authority opens the CA of the configuration in use.
+func (a *app) authority() (*ca.Authority, *config.Config, error) {
+	c, err := config.Load(a.config())
+	if err != nil {
+		return nil, nil, err
+	}
+	authority, err := openAuthority(c)
+	return authority, c, err
+}
+
+func certIssueCommand(a *app) *cobra.Command {
+	ids := map[string]*string{}
+	var r ca.Request
+	var out, key string
+	c := &cobra.Command{
+		Use: "issue", Short: "Issue a short-lived client certificate",
+		Long: `Issue a client certificate: OUT.pem (with its chain), OUT.key and ca.pem, by which the
+client recognises the gateway. A key or certificate that exists is not overwritten.`,
+		Example: "  cordon cert issue --dir DIR --user dr.kim --role radiologist --out kim",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			for kind, id := range ids {
+				if *id != "" {
+					r.Kind, r.ID = kind, *id
+				}
+			}
+			r.Key = ca.KeyType(key)
+			if out == "" {
+				out = r.ID
+			}
+			return cannot(fmt.Sprintf("issue a certificate for %s %q", r.Kind, r.ID), a.certIssue(c.Context(), r, out))
+		},
+	}
+	f := c.Flags()
+	for _, kind := range []string{policy.KindUser, policy.KindService, policy.KindVendor, policy.KindDevice} {
+		ids[kind] = f.String(kind, "", "id of the "+kind)
+	}
+	c.MarkFlagsOneRequired(policy.KindUser, policy.KindService, policy.KindVendor, policy.KindDevice)
+	c.MarkFlagsMutuallyExclusive(policy.KindUser, policy.KindService, policy.KindVendor, policy.KindDevice)
+	f.StringArrayVar(&r.Roles, "role", nil, "a role; may be repeated")
+	f.StringArrayVar(&r.Groups, "group", nil, "a group; may be repeated")
+	f.BoolVar(&r.MFA, "mfa", false, "a second factor was checked")
+	f.DurationVar(&r.TTL, "ttl", 0, "how long it is valid (default identity.ca.leaf_ttl)")
+	f.StringVar(&key, "key", string(ca.ECDSA), "kind of key: ecdsa or rsa")
+	f.StringVar(&out, "out", "", "`NAME` of the files, without extension (default the id)")
+	return c
+}
+
+func (a *app) certIssue(ctx context.Context, r ca.Request, out string) error {
+	for _, path := range []string{out + ".pem", out + ".key"} {
+		if _, err := os.Lstat(path); err == nil {
+			return failure{Code: "cert.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exitConflict,
+				Try: []string{"--out with another name", "remove it first"}}
+		}
+	}
+	authority, _, err := a.authority()
+	if err != nil {
+		return err
+	}
+	issued, err := authority.Issue(ctx, r)
+	if err != nil {
+		return err
+	}
+	files, err := writeIdentity(out, issued)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.object(struct {
+			Schema   string    `json:"schema"`
+			URI      string    `json:"uri"`
+			Roles    []string  `json:"roles"`
+			Serial   string    `json:"serial"`
+			NotAfter time.Time `json:"not_after"`
+			Files    []string  `json:"files"`
+		}{"cordon.certificate/v1", issued.Identity.URI(), issued.Identity.Roles, issued.Identity.Serial, issued.Identity.NotAfter.UTC(), files})
+	}
+	fmt.Fprintln(a.stdout, strings.Join(files, "\n"))
+	a.remark("issued %s, valid until %s", issued.Identity.URI(), issued.Identity.NotAfter.Local().Format("2006-01-02 15:04"))
+	return nil
+}
+
+// writeIdentity writes OUT.pem, OUT.key and ca.pem beside them. An existing ca.pem of the
+// same content stays; another one is an error.
+func writeIdentity(out string, issued *ca.Issued) ([]string, error) {
+	root := filepath.Join(filepath.Dir(out), "ca.pem")
+	if old, err := os.ReadFile(root); err == nil && string(old) != string(issued.CA) {
+		return nil, failure{Code: "cert.ca_differs", Message: fmt.Sprintf("%s is the root of another authority", root), Exit: exitConflict,
+			Try: []string{"--out in another directory"}}
+	} else if errors.Is(err, fs.ErrNotExist) {
+		if err := writeNew(root, issued.CA, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeNew(out+".key", issued.Key, 0o600); err != nil {
+		return nil, err
+	}
+	if err := writeNew(out+".pem", issued.Chain, 0o644); err != nil {
+		return nil, errors.Join(err, os.Remove(out+".key"))
+	}
+	return []string{out + ".pem", out + ".key", root}, nil
+}
+
+func certListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the certificates issued",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			authority, _, err := a.authority()
+			if err != nil {
+				return err
+			}
+			records, err := authority.List()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.object(struct {
+					Schema       string      `json:"schema"`
+					Certificates []ca.Record `json:"certificates"`
+				}{"cordon.certificates/v1", records})
+			}
+			var rows [][]string
+			for _, r := range records {
+				state := "valid"
+				switch {
+				case r.Revoked:
+					state = "revoked"
+				case time.Now().After(r.NotAfter):
+					state = "expired"
+				}
+				rows = append(rows, []string{r.Kind + "/" + r.ID, strings.Join(r.Roles, ","), state, r.NotAfter.Local().Format("2006-01-02 15:04"), r.Serial})
+			}
+			return a.table([]string{"SUBJECT", "ROLES", "STATE", "NOT AFTER", "SERIAL"}, rows)
+		},
+	}
+}
+
+func certRevokeCommand(a *app) *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "revoke SERIAL…", Short: "Take certificates back",
+		Long: `Take certificates back. A running gateway refuses them from its next handshake on;
+sessions they already have go on until they end.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			doing := "revoke " + strconv.Itoa(len(args)) + " certificate(s)"
+			authority, _, err := a.authority()
+			if err != nil {
+				return cannot(doing, err)
+			}
+			if !yes {
+				return a.confirmRevoke(authority, args)
+			}
+			if err := authority.Revoke(c.Context(), args...); err != nil {
+				return cannot(doing, err)
+			}
+			a.remark("revoked %s", strings.Join(args, ", "))
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do it; without this, it is only shown whom it concerns")
+	return c
+}
+
+// confirmRevoke shows whom a revocation would concern.
+func (a *app) confirmRevoke(authority *ca.Authority, serials []string) error {
+	records, err := authority.List()
+	if err != nil {
+		return err
+	}
+	for _, serial := range serials {
+		who := "no certificate of this authority"
+		for _, r := range records {
+			if r.Serial == serial {
+				who = fmt.Sprintf("%s/%s, roles %s, until %s", r.Kind, r.ID, strings.Join(r.Roles, ","), r.NotAfter.Local().Format("2006-01-02 15:04"))
+			}
+		}
+		a.remark("%s: %s", serial, who)
+	}
+	return failure{Code: "cert.unconfirmed", Message: "nothing was revoked", Exit: exitUsage, Try: []string{"the same command with --yes"}}
+}

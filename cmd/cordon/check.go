@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/plugins"
+	"cordon/policy/rego"
+)
+
+func checkCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Check everything a start needs, without listening",
+		Long: `Check the configuration, compile the policy and run its tests, open the certificate
+authority, start every plugin with its settings, and look at the audit log: all that
+"cordon run" does short of listening. A running gateway is not disturbed.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context()) },
+	}
+}
+
+// checked is what check reports.
+type checked struct {
+	Schema   string           `json:"schema"`
+	Config   string           `json:"config"`
+	Devices  int              `json:"devices"`
+	Policy   string           `json:"policy"`
+	Data     string           `json:"data"`
+	Tests    int              `json:"tests"`
+	Plugins  []plugins.Status `json:"plugins"`
+	Audit    string           `json:"audit"`
+	Warnings []string         `json:"warnings"`
+}
+
+func (a *app) check(ctx context.Context) error {
+	c, err := config.Load(a.config())
+	if err != nil {
+		return cannot("check", err)
+	}
+	report := checked{Schema: "cordon.check/v1", Config: a.config(), Devices: len(c.Devices), Warnings: []string{}}
+	results, err := testPolicy(ctx, c)
+	if err != nil {
+		return cannot("check", err)
+	}
+	report.Tests = len(results)
+	if report.Tests == 0 {
+		report.Warnings = append(report.Warnings, "the policy has no tests")
+	}
+	parts := &assembly{config: c}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	parts.stop = stop
+	defer parts.close()
+	if parts.policy, err = loadPolicy(c); err != nil {
+		return cannot("check", err)
+	}
+	report.Policy, report.Data = parts.policy.Revision(), parts.policy.Data()
+	if _, err := openAuthority(c); err != nil {
+		return cannot("check", err)
+	}
+	if _, err := parts.startPlugins(ctx, background, slog.New(slog.DiscardHandler)); err != nil {
+		return cannot("check", err)
+	}
+	for _, p := range parts.plugins {
+		s := p.Status()
+		report.Plugins = append(report.Plugins, s)
+		for _, m := range s.Measures {
+			if !m.Applied {
+				report.Warnings = append(report.Warnings, fmt.Sprintf("plugin %s: %s not applied: %s", s.Protocol, m.Name, m.Detail))
+			}
+		}
+	}
+	if report.Audit, err = lookAtLog(c); err != nil {
+		return cannot("check", err)
+	}
+	if a.json {
+		return a.object(report)
+	}
+	for _, w := range report.Warnings {
+		a.remark("warning: %s", w)
+	}
+	fmt.Fprintf(a.stdout, "ok: %d device(s), policy %.19s with %d tests passed, %d plugin(s), audit log %s\n",
+		report.Devices, report.Policy, report.Tests, len(report.Plugins), report.Audit)
+	return nil
+}
+
+// testPolicy runs the policy's own tests; a failing one is an error.
+func testPolicy(ctx context.Context, c *config.Config) (rego.Results, error) {
+	if _, err := loadPolicy(c); err != nil { // for its better errors
+		return nil, err
+	}
+	results, err := rego.Test(ctx, c.Policy.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if n := results.Failed(); n > 0 {
+		f := failure{Code: "policy.test", Message: fmt.Sprintf("%d of %d policy tests fail", n, len(results)), Exit: exitChecks}
+		for _, r := range results {
+			if !r.Passed && !r.Skipped && len(f.Try) < 10 {
+				f.Try = append(f.Try, fmt.Sprintf("%s/%s:%d: %s %s", c.Policy.Dir, r.File, r.Line, r.Name, strings.TrimSpace(r.Message)))
+			}
+		}
+		return nil, f
+	}
+	return results, nil
+}
+
+// policyFailure shows the first fault with its place and the others below it.
+func policyFailure(problems *rego.Problems) error {
+	first := problems.List[0]
+	f := failure{Code: first.Code, Message: first.Message, File: first.File, Line: first.Line, Col: first.Column, Exit: exitChecks, Err: problems}
+	f.Excerpt = excerpt(first.File, first.Line, first.Column)
+	if first.Hint != "" {
+		f.Try = append(f.Try, first.Hint)
+	}
+	for i, p := range problems.List[1:] {
+		if i == 10 {
+			f.Try = append(f.Try, fmt.Sprintf("and %d more", len(problems.List)-i-1))
+			break
+		}
+		f.Try = append(f.Try, p.String())
+	}
+	return f
+}
+
+// excerpt quotes a line of a policy file with a caret below the column.
+func excerpt(file string, line, column int) string {
+	text, err := os.ReadFile(file)
+	lines := strings.Split(string(text), "\n")
+	if err != nil || line < 1 || line > len(lines) {
+		return ""
+	}
+	var blank strings.Builder // as wide as what stands before the caret
+	for i, r := range lines[line-1] {
+		if i >= column-1 {
+			break
+		}
+		if r != '\t' {
+			r = ' '
+		}
+		blank.WriteRune(r)
+	}
+	return fmt.Sprintf("  %4d | %s\n       | %s^", line, lines[line-1], blank.String())
+}
+
+// lookAtLog says in what state the audit log is, without becoming its writer.
+func lookAtLog(c *config.Config) (string, error) {
+	if _, err := os.Stat(c.Audit.Dir); os.IsNotExist(err) {
+		return "not begun", nil
+	}
+	r, err := audit.OpenReader(c.Audit.Dir)
+	if err != nil {
+		return "", err
+	}
+	n, err := r.Size()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("of %d entries", n), nil
+}
+
+// recordTimeout bounds entries about the gateway itself.
+func recordTimeout() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 5*time.Second)
+}

@@ -1,0 +1,228 @@
+// Package config is the one YAML file that says what a gateway is to do: who it
+// is, whom it trusts, which devices it guards and where its records go.
+//
+// Read config.go for the file's shape (the field comments are its manual), then in
+// the order a file is read: tree.go bytes to a tree of values with positions,
+// decode.go the tree to these types, check.go what only shows when the whole is
+// seen, fault.go what is said when something is wrong. edit.go adds a device in
+// place, initial.go is the file of a new gateway, schema.go is for editors.
+//
+// A file is read strictly. Every key is known or belongs to a plugin, no key is
+// given twice, every value has its type and range, and whatever is not plain data
+// (anchors, aliases, tags, merges, several documents) is refused, because a reader
+// of the file must see what the gateway sees.
+//
+// The package does not look beyond the file: that a path exists, that an address
+// answers or that a plugin likes its settings is for whoever uses them. It does not
+// defend against someone who may write the file; that person decides everything.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// FileName is the configuration's name inside a gateway's directory.
+const FileName = "cordon.yaml"
+
+// MaxSize is the largest file that is read, in bytes.
+const MaxSize = 1 << 20
+
+// Config is the whole file. All paths in it are absolute or relative to the working
+// directory by the time it is returned; in the file they are relative to the file.
+type Config struct {
+	Version  int      // The version of this format. Must be 1.
+	Gateway  Gateway  // The gateway itself.
+	Identity Identity // Whose certificates are believed.
+	Devices  []Device // The devices behind the gateway, by id.
+	Policy   Policy   // Where the rules are.
+	Audit    Audit    // Where decisions are recorded.
+	Limits   Limits   // What one gateway lets itself be asked for.
+
+	src  *source // where faults found later still point to
+	root *node
+}
+
+// Gateway says who the gateway is.
+type Gateway struct {
+	Name      string       // The gateway's name in logs and in its own certificate: lower-case letters, digits and hyphens.
+	State     string       // The directory for what the gateway keeps: CA, keys, log. Default: state.
+	Names     []string     // DNS names clients reach the gateway by. Default, if addresses is not given either: localhost.
+	Addresses []netip.Addr // IP addresses clients reach the gateway by. Default, if names is not given either: 127.0.0.1 and ::1.
+}
+
+// Identity says whose certificates are believed.
+type Identity struct {
+	TrustDomain string // The SPIFFE trust domain of every subject: spiffe://<trust_domain>/user/dr.kim.
+	CA          CA     // The authority that issues them.
+}
+
+// CA is the certificate authority.
+type CA struct {
+	Mode      string        // Where the CA runs. Only embedded, in the gateway's own state directory. Default: embedded.
+	LeafTTL   time.Duration // How long an issued certificate is valid, 5m to 168h. Default: 8h.
+	TrustFile string        // PEM file with further roots whose client certificates are believed. Default: none.
+}
+
+// Device is one legacy medical device.
+type Device struct {
+	ID          string            // The key in the file: letters, digits, dot, hyphen and underscore, at most 63.
+	Address     netip.Addr        // The device's IP address, where the gateway dials it.
+	Class       string            // What kind of device it is, from general to special: monitor/bedside.
+	Criticality string            // How much harm its loss does: low, medium or high. Default: not said.
+	Labels      map[string]string // Facts of the site that policy may use, such as ward or owner.
+	State       string            // active, quarantined or maintenance, for policy to judge. Default: active.
+	Services    []Service         // The device's protocols, by name.
+}
+
+// Service is one protocol on one port of a device. Keys beside those below are
+// settings of the protocol's plugin.
+type Service struct {
+	Name          string          // The key in the file, with the same characters as a device's id.
+	Proto         string          // The protocol, which names the plugin: hl7, stream.
+	Port          uint16          // The device's TCP port.
+	Listen        Listen          // Where the gateway listens for this service: address:port, or :port for every address.
+	IdleTimeout   time.Duration   // How long a session may carry nothing, 1s to 168h. Default: limits.idle_timeout.
+	AllowUnknown  []string        // Operations of class unknown that policy may allow, by name: hl7:ZZZ^Z01. Default: none.
+	UnseenReplies bool            // Replies are not shown to the plugin; only for stream. Default: false.
+	Settings      json.RawMessage // The plugin's settings as a JSON object, never nil.
+}
+
+// Listen is an address to listen on.
+type Listen struct {
+	Addr netip.Addr // the zero Addr means every address
+	Port uint16
+}
+
+// String returns the address as net.Listen and the file write it.
+func (l Listen) String() string {
+	if !l.Addr.IsValid() {
+		return ":" + strconv.Itoa(int(l.Port))
+	}
+	return netip.AddrPortFrom(l.Addr, l.Port).String()
+}
+
+// Policy says where the rules are.
+type Policy struct {
+	Dir string // The directory with the policy and its tests. Default: policy.
+}
+
+// Audit says where decisions are recorded.
+type Audit struct {
+	Dir        string        // The directory of the audit log. Default: audit inside gateway.state.
+	Checkpoint time.Duration // How often the log's head is signed, 1s to 1h. Default: 1m.
+}
+
+// Limits bound what one gateway lets itself be asked for. Beyond them it refuses.
+type Limits struct {
+	Sessions          int           // Sessions at a time, 1 to 1000000. Default: 4096.
+	SessionsPerSource int           // Sessions at a time from one address, 1 to 1000000. Default: 256.
+	HandshakeTimeout  time.Duration // For a client to complete its TLS handshake, 100ms to 1m. Default: 5s.
+	IdleTimeout       time.Duration // For a session that carries nothing, 1s to 168h. Default: never; a peer that vanished is found by TCP keep-alive.
+	DialTimeout       time.Duration // For the device to accept a connection, 100ms to 1m. Default: 5s.
+	DecisionTimeout   time.Duration // For the policy to answer, 1ms to 10s. Default: 500ms.
+	DrainTimeout      time.Duration // For sessions to end after SIGTERM before they are cut, 0s to 10m. Default: 10s.
+	WindowMemory      int64         // Memory for bytes in flight, 1MiB to 64GiB. Default: 256MiB.
+}
+
+// Load reads and checks the file at path. Its error is a Faults whenever the file
+// could be opened; nothing of a faulty file is returned.
+func Load(path string) (*Config, error) {
+	src, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, src)
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Faults{{Code: "config.file.missing", File: path,
+			Message: fmt.Sprintf("no configuration at %s", path), Try: []string{"cordon init DIR", "name the file with -c FILE or its directory with --dir DIR"}}}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open configuration: %w", err)
+	}
+	defer f.Close()
+	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return src, nil
+}
+
+func parse(path string, text []byte) (*Config, error) {
+	src := newSource(path, text)
+	root := src.tree(text)
+	if root == nil {
+		return nil, src.err()
+	}
+	d := &decoder{src: src, dir: filepath.Dir(path)}
+	c := d.config(root)
+	c.src, c.root = src, root
+	src.checkListeners(c)
+	if err := src.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Device finds a device by its id or by the only id that begins with prefix. Its
+// error is a Faults with code "device.unknown" or "device.ambiguous".
+func (c *Config) Device(prefix string) (*Device, error) {
+	var found *Device
+	var ids []string
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		ids = append(ids, d.ID)
+		if d.ID == prefix {
+			return d, nil
+		}
+		if prefix == "" || len(d.ID) < len(prefix) || d.ID[:len(prefix)] != prefix {
+			continue
+		}
+		if found != nil {
+			return nil, Faults{{Code: "device.ambiguous", Message: fmt.Sprintf("%q is the beginning of both %q and %q", prefix, found.ID, d.ID),
+				Try: []string{"write more of the id"}}}
+		}
+		found = d
+	}
+	if found == nil {
+		f := Fault{Code: "device.unknown", Message: fmt.Sprintf("no device %q in %s", prefix, c.src.file), Try: []string{"cordon device list"}}
+		if near := Nearest(prefix, ids); near != "" {
+			f.Message += fmt.Sprintf(", did you mean %q?", near)
+		}
+		return nil, Faults{f}
+	}
+	return found, nil
+}
+
+// Fault describes something a part of the gateway found wrong with the value at a
+// path of keys, such as "devices", "mon-7", "services", "hl7", "max_message". It
+// points at the deepest key of the path that the file has.
+func (c *Config) Fault(code, message, try string, path ...string) Fault {
+	n := c.root
+	for _, key := range path {
+		next := n.get(key)
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	at := n
+	if n.key != nil {
+		at = n.key
+	}
+	f := c.src.at(at, code, message, "")
+	f.Try = []string{try}
+	return f
+}

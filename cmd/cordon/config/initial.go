@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Initial returns the file of a new gateway. Its error is a Faults that says what is
+// wrong with the name or the trust domain.
+func Initial(name, trustDomain string) ([]byte, error) {
+	text := []byte(strings.NewReplacer("NAME", scalar(name), "TRUST", scalar(trustDomain)).Replace(initial))
+	if _, err := parse(FileName, text); err != nil {
+		return nil, fmt.Errorf("write a first configuration: %w", err)
+	}
+	return text, nil
+}
+
+const initial = `# The configuration of one Cordon gateway. After a change: cordon check -c cordon.yaml
+# Paths are relative to this file. Durations: 500ms 30s 5m 8h. Sizes: 64MiB.
+version: 1
+
+gateway:
+  name: NAME
+  state: state                 # the CA, keys and log; back it up, let nobody else read it
+  # How clients reach this gateway; its certificate names no others.
+  names: [localhost]
+  addresses: [127.0.0.1, "::1"]
+
+identity:
+  trust_domain: TRUST
+  ca:
+    mode: embedded             # this gateway runs its own certificate authority
+    leaf_ttl: 8h               # one shift
+    # trust_file: hospital.pem # believe these roots too
+
+# One entry for each device; "cordon device add" writes them:
+#   cordon device add mon-7 --dir . --class monitor/bedside --protocol hl7 \
+#     --address 10.20.0.31 --port 2575 --listen :12575
+devices: {}
+
+policy:
+  dir: policy                  # Rego, with its tests
+
+audit:
+  checkpoint: 1m               # how often the log's head is signed
+
+limits:
+  sessions: 4096
+  sessions_per_source: 256
+  handshake_timeout: 5s
+  dial_timeout: 5s
+`

@@ -1,0 +1,10 @@
+package config
+
+import _ "embed"
+
+//go:embed schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. It knows
+// less than Load: neither conflicts between listeners nor a plugin's settings.
+func Schema() []byte { return append([]byte(nil), schema...) }

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+)
+
+func deviceCommand(a *app) *cobra.Command {
+	c := group("device", "The devices behind this gateway")
+	c.AddCommand(deviceAddCommand(a), deviceListCommand(a), deviceShowCommand(a))
+	return c
+}
+
+// newDevice is a device as the flags of "device add" give it.
+type newDevice struct {
+	class, criticality, protocol, address, listen, service string
+	port                                                   int
+	labels, settings                                       []string
+}
+
+func deviceAddCommand(a *app) *cobra.Command {
+	var flags newDevice
+	var dryRun bool
+	c := &cobra.Command{
+		Use: "add ID", Short: "Add a device to the configuration",
+		Long: `Add a device with one service to the configuration. The file is edited in place:
+every other line, comments included, stays as it is. Nothing is written if the file
+would be faulty afterwards. A running gateway reads it at its next start.`,
+		Example: `  cordon device add mon-7 --dir DIR --class monitor/bedside --protocol hl7 \
+    --address 10.20.0.31 --port 2575 --listen :12575 --label ward=4 --set max_message=16MiB`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(_ *cobra.Command, args []string) error {
+			doing := fmt.Sprintf("add device %q", args[0])
+			device, err := flags.device(args[0])
+			if err != nil {
+				return cannot(doing, err)
+			}
+			added, err := config.AddDevice(a.config(), device, dryRun)
+			if err != nil {
+				return cannot(doing, err)
+			}
+			return a.showAdded(device, added, dryRun)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&flags.class, "class", "", "what kind of device it is: monitor/bedside")
+	f.StringVar(&flags.criticality, "criticality", "", "how much harm its loss does: low, medium or high")
+	f.StringVar(&flags.address, "address", "", "the device's IP address")
+	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: hl7, stream")
+	f.IntVar(&flags.port, "port", 0, "the device's TCP port")
+	f.StringVar(&flags.listen, "listen", "", "where the gateway listens for it: `ADDRESS:PORT`, or :PORT")
+	f.StringVar(&flags.service, "service", "", "the service's name (default the protocol)")
+	f.StringArrayVar(&flags.labels, "label", nil, "a fact for the policy, `NAME=VALUE`; may be repeated")
+	f.StringArrayVar(&flags.settings, "set", nil, "a setting of the protocol, `NAME=VALUE`, the value being text or JSON; may be repeated")
+	f.BoolVar(&dryRun, "dry-run", false, "show the lines, write nothing")
+	for _, name := range []string{"class", "address", "protocol", "port", "listen"} {
+		mustComplete(c.MarkFlagRequired(name))
+	}
+	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions([]string{"hl7", "stream"}, cobra.ShellCompDirectiveNoFileComp)))
+	mustComplete(c.RegisterFlagCompletionFunc("criticality", cobra.FixedCompletions([]string{"low", "medium", "high"}, cobra.ShellCompDirectiveNoFileComp)))
+	return c
+}
+
+// device checks what only a command line can get wrong; the rest is for the
+// configuration to say.
+func (n newDevice) device(id string) (config.Device, error) {
+	var d config.Device
+	address, err := config.ParseDeviceAddress(n.address)
+	if err != nil {
+		return d, badFlag("address", n.address, err, "--address 10.20.0.31")
+	}
+	listen, err := config.ParseListen(n.listen)
+	if err != nil {
+		return d, badFlag("listen", n.listen, err, "--listen 127.0.0.1:12575, or --listen :12575 for every address")
+	}
+	if n.port < 1 || n.port > 65535 {
+		return d, badFlag("port", strconv.Itoa(n.port), fmt.Errorf("expected a port from 1 to 65535"), "--port 2575")
+	}
+	labels, err := pairs("label", n.labels)
+	if err != nil {
+		return d, err
+	}
+	settings, err := pairs("set", n.settings)
+	if err != nil {
+		return d, err
+	}
+	if n.service == "" {
+		n.service = n.protocol
+	}
+	d = config.Device{ID: id, Address: address, Class: n.class, Criticality: n.criticality, Labels: labels}
+	d.Services = []config.Service{{Name: n.service, Proto: n.protocol, Port: uint16(n.port), Listen: listen, Settings: settingsJSON(settings)}}
+	return d, nil
+}
+
+func badFlag(name, value string, why error, try string) error {
+	return failure{Code: "usage.flag", Exit: exitUsage, Message: fmt.Sprintf("--%s %q: %v", name, value, why), Try: []string{try}, Err: why}
+}
+
+func pairs(flag string, texts []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, text := range texts {
+		name, value, found := strings.Cut(text, "=")
+		_, twice := out[name]
+		switch {
+		case !found || name == "":
+			return nil, badFlag(flag, text, fmt.Errorf("expected NAME=VALUE"), "--"+flag+" name=value")
+		case twice:
+			return nil, badFlag(flag, text, fmt.Errorf("%s is given twice", name), "give it once")
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// settingsJSON takes a value as JSON if it is, else as text: 5, true, [1,2], 64MiB.
+func settingsJSON(settings map[string]string) json.RawMessage {
+	var members []string
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		value := settings[name]
+		if !json.Valid([]byte(value)) || strings.ContainsAny(value, "\n\r") {
+			value = jsonText(value)
+		}
+		members = append(members, jsonText(name)+": "+value)
+	}
+	return json.RawMessage("{" + strings.Join(members, ", ") + "}")
+}
+
+func jsonText(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return `""` // never: a string has a JSON form
+	}
+	return string(b)
+}
+
+func (a *app) showAdded(d config.Device, added string, dryRun bool) error {
+	if a.json {
+		return a.object(addedJSON{"cordon.device.added/v1", d.ID, a.config(), added, !dryRun})
+	}
+	if dryRun {
+		_, err := fmt.Fprint(a.stdout, strings.TrimLeft(added, "\r\n"))
+		return err
+	}
+	a.remark("added %s to %s: clients reach it at %s", d.ID, a.config(), d.Services[0].Listen)
+	return nil
+}
+
+type addedJSON struct {
+	Schema  string `json:"schema"`
+	Device  string `json:"device"`
+	File    string `json:"file"`
+	Lines   string `json:"lines"`
+	Written bool   `json:"written"`
+}
+
+// deviceJSON is a device for programs.
+type deviceJSON struct {
+	Schema      string            `json:"schema"`
+	ID          string            `json:"id"`
+	Address     netip.Addr        `json:"address"`
+	Class       string            `json:"class"`
+	Criticality string            `json:"criticality,omitempty"`
+	Labels      map[string]string `json:"labels"`
+	State       string            `json:"state"`
+	Services    []serviceJSON     `json:"services"`
+}
+
+type serviceJSON struct {
+	Name          string          `json:"name"`
+	Protocol      string          `json:"protocol"`
+	Port          uint16          `json:"port"`
+	Listen        string          `json:"listen"`
+	IdleTimeout   string          `json:"idle_timeout,omitempty"`
+	AllowUnknown  []string        `json:"allow_unknown,omitempty"`
+	UnseenReplies bool            `json:"unseen_replies,omitempty"`
+	Settings      json.RawMessage `json:"settings"`
+}
+
+func forPrograms(d *config.Device) deviceJSON {
+	out := deviceJSON{"cordon.device/v1", d.ID, d.Address, d.Class, d.Criticality, map[string]string{}, d.State, nil}
+	maps.Copy(out.Labels, d.Labels)
+	for _, s := range d.Services {
+		j := serviceJSON{s.Name, s.Proto, s.Port, s.Listen.String(), "", s.AllowUnknown, s.UnseenReplies, s.Settings}
+		if s.IdleTimeout > 0 {
+			j.IdleTimeout = s.IdleTimeout.String()
+		}
+		out.Services = append(out.Services, j)
+	}
+	return out
+}
+
+func deviceListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the devices, one line for each service",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := config.Load(a.config())
+			if err != nil {
+				return cannot("list devices", err)
+			}
+			if a.json {
+				all := []deviceJSON{}
+				for i := range c.Devices {
+					all = append(all, forPrograms(&c.Devices[i]))
+				}
+				return a.object(all)
+			}
+			var rows [][]string
+			for _, d := range c.Devices {
+				for _, s := range d.Services {
+					rows = append(rows, []string{d.ID, d.Class, d.State, s.Name, s.Proto, s.Listen.String(), netip.AddrPortFrom(d.Address, s.Port).String()})
+				}
+			}
+			if len(rows) == 0 {
+				a.remark("no devices in %s\n  try:  cordon device add --help", a.config())
+				return nil
+			}
+			return a.table([]string{"DEVICE", "CLASS", "STATE", "SERVICE", "PROTOCOL", "LISTEN", "DEVICE ADDRESS"}, rows)
+		},
+	}
+}
+
+func deviceShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show one device; the id may be shortened to a unique beginning",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeDevice,
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := config.Load(a.config())
+			if err != nil {
+				return cannot("show device", err)
+			}
+			d, err := c.Device(args[0])
+			if err != nil {
+				return cannot("show device", err)
+			}
+			if a.json {
+				return a.object(forPrograms(d))
+			}
+			return a.table([]string{"FACT", "VALUE"}, facts(d))
+		},
+	}
+}
+
+func facts(d *config.Device) [][]string {
+	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", d.State}}
+	if d.Criticality != "" {
+		rows = append(rows, []string{"criticality", d.Criticality})
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Labels)) {
+		rows = append(rows, []string{"label " + name, d.Labels[name]})
+	}
+	for _, s := range d.Services {
+		rows = append(rows, []string{"service " + s.Name, fmt.Sprintf("%s on port %d, clients reach it at %s", s.Proto, s.Port, s.Listen)})
+		if len(s.Settings) > len("{}") {
+			rows = append(rows, []string{"settings " + s.Name, string(s.Settings)})
+		}
+	}
+	return rows
+}
+
+// completeDevice completes a device's id. A faulty configuration completes nothing.
+func (a *app) completeDevice(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := config.Load(a.config())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	for _, d := range c.Devices {
+		if strings.HasPrefix(d.ID, prefix) {
+			ids = append(ids, cobra.CompletionWithDesc(d.ID, d.Class+" at "+d.Address.String()))
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

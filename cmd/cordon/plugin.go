@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"cordon/plugins/hl7"
+	"cordon/plugins/sdk"
+	"cordon/plugins/sdk/serve"
+	"cordon/plugins/stream"
+)
+
+// builtins are the protocols that come with this program, by name.
+func builtins() map[string]sdk.Protocol {
+	return map[string]sdk.Protocol{
+		"hl7":    hl7.Protocol(),
+		"stream": stream.Protocol(),
+	}
+}
+
+// protocols are the names of builtins, sorted.
+func protocols() []string { return slices.Sorted(maps.Keys(builtins())) }
+
+// servePlugin is the whole life of a built-in plugin's process.
+func servePlugin(name string) error {
+	p, ok := builtins()[name]
+	if !ok {
+		return fmt.Errorf("no built-in plugin %q, only %v", name, protocols())
+	}
+	serve.Serve(p)
+	return nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cordon/gateway/audit"
+)
+
+func runCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "Run the gateway in the foreground",
+		Long: `Run the gateway in the foreground. One line on standard error says that it is
+ready; with --json it is an object of schema cordon.ready/v1. SIGTERM and SIGINT stop
+accepting, let sessions end (limits.drain_timeout) and then close them.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log := a.newLogger(a.stderr)
+			parts, err := assemble(c.Context(), a.config(), log)
+			if err != nil {
+				return cannot("run", err)
+			}
+			listeners, err := parts.gateway.Listen()
+			if err != nil {
+				parts.close()
+				return failure{Code: "listen", Message: "cannot run: " + err.Error(), Exit: exitConflict, Err: err,
+					Try: []string{"another process may hold the address: ss -ltnp", "cordon device list"}}
+			}
+			if err := parts.note(audit.KindStart); err != nil {
+				parts.close()
+				return cannot("run", err)
+			}
+			a.ready(parts, listeners)
+			err = parts.gateway.Serve(c.Context(), listeners)
+			noted := parts.note(audit.KindStop)
+			for _, e := range []error{parts.close(), noted} {
+				if err == nil {
+					err = e
+				}
+			}
+			return err
+		},
+	}
+}
+
+// note records that the gateway starts or stops, and with which policy.
+func (p *assembly) note(kind audit.Kind) error {
+	ctx, cancel := recordTimeout()
+	defer cancel()
+	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version}
+	e.Decision.Revision, e.Decision.Data = p.policy.Revision(), p.policy.Data()
+	_, err := p.log.Append(ctx, e)
+	return err
+}
+
+// ready says that clients can connect.
+func (a *app) ready(p *assembly, listeners []net.Listener) {
+	type listener struct {
+		Device  string `json:"device"`
+		Service string `json:"service"`
+		Address string `json:"address"`
+	}
+	var list []listener
+	var words []string
+	for i, l := range listeners {
+		r := p.gateway.Routes[i]
+		list = append(list, listener{r.Device.ID, r.Service.Name, l.Addr().String()})
+		words = append(words, fmt.Sprintf("%s/%s on %s", r.Device.ID, r.Service.Name, l.Addr()))
+	}
+	if !a.json {
+		if len(words) == 0 {
+			words = []string{"no devices yet"}
+		}
+		fmt.Fprintf(a.stderr, "cordon: ready: %s (policy %.19s, pid %d)\n", strings.Join(words, ", "), p.policy.Revision(), os.Getpid())
+		return
+	}
+	line, err := json.Marshal(struct {
+		Schema    string     `json:"schema"`
+		Gateway   string     `json:"gateway"`
+		PID       int        `json:"pid"`
+		Policy    string     `json:"policy"`
+		Data      string     `json:"data"`
+		Listeners []listener `json:"listeners"`
+	}{"cordon.ready/v1", p.config.Gateway.Name, os.Getpid(), p.policy.Revision(), p.policy.Data(), append([]listener{}, list...)})
+	if err == nil {
+		fmt.Fprintf(a.stderr, "%s\n", line)
+	}
+}

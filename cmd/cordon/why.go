@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway"
+	"cordon/gateway/audit"
+	"cordon/policy"
+	"cordon/policy/rego"
+)
+
+func whyCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "why CODE", Short: "Explain a decision code",
+		Long: `Explain the decision a code names: who asked for what, of which device, what was
+answered, and the rule and condition that decided. The question is asked again, of the
+policy that answered it then.`,
+		Example: "  cordon why 7QF-21 --dir DIR",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.why(c.Context(), args[0]) },
+	}
+}
+
+// explained is an explanation for scripts.
+type explained struct {
+	Schema      string        `json:"schema"`
+	Entry       entryJSON     `json:"entry"`
+	Explanation []rego.Ruling `json:"explanation"`
+	Now         *bool         `json:"allow_now,omitempty"` // only if it differs from the entry
+	Remark      string        `json:"remark,omitempty"`
+}
+
+func (a *app) why(ctx context.Context, code string) error {
+	doing := "explain " + code
+	if strings.EqualFold(code, gateway.CodeUnrecorded) {
+		fmt.Fprintf(a.stdout, "%s: refused because the audit log could not be written, so there is no entry. Look at the disk of the gateway; it recovers by itself.\n", gateway.CodeUnrecorded)
+		return nil
+	}
+	r, c, err := a.openLog()
+	if err != nil {
+		return cannot(doing, err)
+	}
+	e, err := find(r, code)
+	if err != nil {
+		return cannot(doing, err)
+	}
+	out := explained{Schema: "cordon.why/v1", Entry: newEntryJSON(&e), Explanation: []rego.Ruling{}}
+	var request policy.Request
+	if len(e.Input) > 0 {
+		if err := json.Unmarshal(e.Input, &request); err != nil {
+			return cannot(doing, err)
+		}
+	}
+	if e.Kind == audit.KindDecision && e.Decision.Cause == policy.CausePolicy && e.Decision.Revision != "" {
+		if err := explain(ctx, c, &e, &out); err != nil {
+			return cannot(doing, err)
+		}
+	}
+	if a.json {
+		return a.object(out)
+	}
+	a.printWhy(&e, &request, &out)
+	return nil
+}
+
+// explain asks the policy that decided e once more.
+func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explained) error {
+	archive, err := os.ReadFile(revisionPath(c, e.Decision.Revision, e.Decision.Data))
+	if errors.Is(err, fs.ErrNotExist) {
+		out.Remark = "the policy that decided is not kept here any more"
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	engine, err := rego.LoadArchive(archive)
+	if err != nil {
+		return fmt.Errorf("open the policy that decided: %w", err)
+	}
+	x, err := engine.Explain(ctx, e.Input)
+	if err != nil {
+		return err
+	}
+	out.Explanation = append(out.Explanation, x.Rulings...)
+	if x.Error != "" {
+		out.Remark = "the rules ran into " + x.Error
+	}
+	if x.Decision.Allow != e.Decision.Allow {
+		out.Now = &x.Decision.Allow
+		out.Remark = "asked again, the same policy answers differently: the entry or the kept policy was changed"
+	}
+	if current, err := loadPolicy(c); err == nil && current.Revision()+current.Data() != e.Decision.Revision+e.Decision.Data && out.Remark == "" {
+		out.Remark = "the policy has been edited since"
+	}
+	return nil
+}
+
+func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
+	p := func(name, format string, args ...any) {
+		fmt.Fprintf(a.stdout, "%-9s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	what := r.Operation.Name
+	if r.Phase == policy.PhaseConnect {
+		what = "connect"
+	}
+	paint := a.palette(a.stdout)
+	p("code", "%s (entry %d of %s)", e.Code, e.Index, e.Gateway)
+	p("answer", "%s %s", strings.TrimSpace(verdict(e.Decision.Allow, paint)), what)
+	p("when", "%s", e.Time.Local().Format(time.RFC3339))
+	if len(e.Input) > 0 {
+		p("who", "%s/%s, roles %s, from %s", r.Subject.Kind, r.Subject.ID, orDash(strings.Join(r.Subject.Roles, ", ")), r.Session.Client)
+		p("device", "%s, %s, %s, service %s (%s)", r.Device.ID, r.Device.Class, r.Device.State, r.Service.Name, r.Service.Protocol)
+	}
+	if r.Operation.Class != "" {
+		p("class", "%s", r.Operation.Class)
+	}
+	p("because", "%s", orDash(firstOf(e.Decision.Reason, e.Decision.Rule, e.Note)))
+	switch e.Decision.Cause {
+	case policy.CauseProtocol:
+		p("decided", "by the protocol's inspector, before any policy was asked")
+	case policy.CauseDoubt:
+		p("decided", "by doubt: nobody could know, so it was refused; trying again may help")
+	}
+	if e.Decision.Revision != "" {
+		p("policy", "%s data %s", e.Decision.Revision, e.Decision.Data)
+	}
+	for i, x := range out.Explanation {
+		if i == 3 && a.verbose == 0 {
+			fmt.Fprintf(a.stdout, "          and %d more rules that did not hold (-v shows them)\n", len(out.Explanation)-i)
+			break
+		}
+		comment, _, _ := strings.Cut(strings.TrimSpace(x.Comment), "\n")
+		p("rule", "%s:%d  %s", x.File, x.Line, comment)
+		if x.Failed == nil {
+			p("", "held")
+			continue
+		}
+		p("", "did not hold at %s:%d: %s", x.Failed.File, x.Failed.Line, x.Failed.Source)
+		for _, v := range x.Failed.Values {
+			p("", "  %s is %s", v.Name, v.Value)
+		}
+	}
+	if out.Remark != "" {
+		p("remark", "%s", out.Remark)
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func firstOf(all ...string) string {
+	for _, s := range all {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
