@@ -17,8 +17,9 @@ import (
 	"cordon/certs"
 )
 
-// lookEvery is how often, at most, the files are looked at; they are looked at when
-// somebody asks. Half of what remains of a second is left for ending sessions.
+// lookEvery is how often, at most, the files are looked at, which happens when
+// somebody asks. A revocation must end sessions within a second; this leaves the
+// greater part of it for that.
 const lookEvery = 250 * time.Millisecond
 
 // trust is whom clients may come from and whose certificates were taken back, as
@@ -65,6 +66,9 @@ func newTrust(a *Authority, foreignPath string, log *slog.Logger) (*trust, error
 		foreign: watched{path: foreignPath},
 	}
 	t.own.AddCert(a.root)
+	// Many clients send their leaf alone ("openssl s_client -cert" does), although the file
+	// they were given holds the chain.
+	t.own.AddCert(a.intermediate)
 	k := knowledge{epoch: 1, number: new(big.Int)}
 	if _, err := t.followCRL(&k); err != nil {
 		return nil, err

@@ -15,11 +15,11 @@ import (
 // entryPackage is the package whose rules answer.
 const entryPackage = "cordon"
 
-// Schema is the JSON Schema of what a rule reads as input, for editors and for
+// inputSchema is the JSON Schema of what a rule reads as input, for editors and for
 // the compiler.
 //
 //go:embed input.schema.json
-var Schema string
+var inputSchema string
 
 // answers are the rules Cordon asks for, with the type each must have.
 var answers = []struct {
@@ -52,7 +52,7 @@ func newCompiler(document map[string]any) (*ast.Compiler, error) {
 	able.Builtins = slices.DeleteFunc(able.Builtins, func(b *ast.Builtin) bool { return withheld(b.Name) })
 	able.AllowNet = []string{} // not nil: nil allows every host
 	var schema any
-	if err := json.Unmarshal([]byte(Schema), &schema); err != nil {
+	if err := json.Unmarshal([]byte(inputSchema), &schema); err != nil {
 		return nil, fmt.Errorf("read input schema: %w", err)
 	}
 	schemas := ast.NewSchemaSet()

@@ -63,6 +63,7 @@ allow if count([1 | some a in numbers.range(1, 3000); some b in numbers.range(1,
 // TestDecideEnds stops rules that do not end by themselves.
 func TestDecideEnds(t *testing.T) {
 	e := load(t, map[string]string{"p.rego": endless})
+	e.limit = maxDecision
 	d := e.Decide(context.Background(), request("any"))
 	if d.Allow || d.Cause != policy.CauseDoubt || d.Reason != "the policy did not answer in time" {
 		t.Errorf("%+v", d)
@@ -81,6 +82,19 @@ func TestDecideEnds(t *testing.T) {
 	}
 	if d := ok.Decide(context.Background(), request("any")); !d.Allow {
 		t.Errorf("afterwards: %+v", d)
+	}
+}
+
+// TestReasonEnds refuses without a reason when only the reason does not end, and
+// asks for it anew the next time.
+func TestReasonEnds(t *testing.T) {
+	e := load(t, map[string]string{"p.rego": "package cordon\ndefault allow := false\nreason := \"never\" if " + strings.NewReplacer("package cordon\nallow if ", "", "input.now_ns", "count(input.phase)").Replace(endless)})
+	e.limit = time.Second
+	if d := e.Decide(context.Background(), request("any")); d.Allow || d.Cause != policy.CausePolicy || d.Reason != noReason {
+		t.Errorf("%+v", d)
+	}
+	if n := len(e.reason.cache.entries); n != 0 {
+		t.Errorf("%d reasons kept", n)
 	}
 }
 
@@ -176,10 +190,7 @@ func TestHit(t *testing.T) {
 
 // TestDecideConcurrently compares answers given under contention with fresh ones.
 func TestDecideConcurrently(t *testing.T) {
-	e, err := Load(shippedDir(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := patient(t, shippedDir(t))
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {

@@ -24,10 +24,7 @@ func explain(t *testing.T, e *Engine, r *policy.Request) *Explanation {
 
 // TestExplainShipped asks after decisions of the shipped policy.
 func TestExplainShipped(t *testing.T) {
-	e, err := Load(shippedDir(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := patient(t, shippedDir(t))
 	for _, c := range []struct {
 		name    string
 		change  func(r *policy.Request)

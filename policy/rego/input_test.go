@@ -55,7 +55,7 @@ type schema struct {
 
 func readSchema(t *testing.T) schema {
 	var s schema
-	d := json.NewDecoder(strings.NewReader(Schema))
+	d := json.NewDecoder(strings.NewReader(inputSchema))
 	if err := d.Decode(&s); err != nil {
 		t.Fatal(err)
 	}

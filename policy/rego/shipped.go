@@ -21,7 +21,7 @@ func WriteShipped(dir string) error {
 	if err != nil {
 		return err
 	}
-	contents := map[string][]byte{"input.schema.json": []byte(Schema)}
+	contents := map[string][]byte{"input.schema.json": []byte(inputSchema)}
 	entries, err := fs.ReadDir(files, ".")
 	if err != nil {
 		return err
