@@ -17,7 +17,7 @@ const (
 	exitUsage       = 2 // the command line is wrong, or an answer is needed and nobody can be asked
 	exitDenied      = 3 // policy or role does not allow it
 	exitNotFound    = 4
-	exitChecks      = 5 // checks or tests failed
+	exitChecks      = 5 // checks or tests failed: a configuration or a policy is faulty
 	exitConflict    = 6 // with what is there, or with what someone did meanwhile
 	exitUnreachable = 7 // or timed out
 	exitFindings    = 8 // it worked, and there is something to look at
@@ -115,7 +115,7 @@ func exitOf(f config.Fault) int {
 	if f.Proposed {
 		return exitUsage // the value came from the command line
 	}
-	return exitFailed
+	return exitChecks
 }
 
 // fail prints an error on standard error, as JSON with --json, and returns the exit

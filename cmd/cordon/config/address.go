@@ -97,6 +97,10 @@ func (d *decoder) hostName(n *node) string {
 }
 
 func parsed[T any](d *decoder, n *node, parse func(string) (T, error), example string) (v T, err error) {
+	if n.kind == number { // quotes would not make an address of 12575
+		d.src.fault(n, "config.type", fmt.Sprintf("%s is the number %s, expected an address", n.path, n.text), "write "+example)
+		return v, errors.New("no text")
+	}
 	s := d.text(n, 255)
 	if s == "" {
 		return v, errors.New("no text")

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -57,6 +58,11 @@ func notThere(path string, err error) error {
 
 // with returns the text of the file with one device more, and what was put in.
 func (c *Config) with(device Device, old []byte) (added string, text []byte, err error) {
+	for _, s := range device.Services {
+		if len(s.Settings) > 0 && !json.Valid(s.Settings) {
+			return "", nil, fmt.Errorf("settings of service %q are not JSON", s.Name)
+		}
+	}
 	if slices.ContainsFunc(c.Devices, func(d Device) bool { return d.ID == device.ID }) {
 		f := c.Fault("config.device.exists", fmt.Sprintf("device %q exists already", device.ID), "choose another id, or edit the device in "+c.src.file, "devices", device.ID)
 		return "", nil, Faults{f}
@@ -244,10 +250,26 @@ func (s Service) flow() string {
 	if s.UnseenReplies {
 		out += ", unseen_replies: true"
 	}
-	if inner := bytes.Trim(bytes.TrimSpace(s.Settings), "{}"); len(s.Settings) > 2 && len(inner) > 0 {
-		out += ", " + strings.TrimSpace(string(s.Settings[1:len(s.Settings)-1])) // JSON is YAML's flow style
+	return out + s.flowSettings() + " }"
+}
+
+// flowSettings writes the plugin's settings beside the service's own keys. Values stay
+// JSON, which is YAML's flow style, but for text that needs no quotes.
+func (s Service) flowSettings() string {
+	var settings map[string]json.RawMessage
+	if err := json.Unmarshal(s.Settings, &settings); err != nil {
+		return ""
 	}
-	return out + " }"
+	var out string
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		value := string(settings[name])
+		var text string
+		if json.Unmarshal(settings[name], &text) == nil && value != "null" {
+			value = scalar(text)
+		}
+		out += ", " + scalar(name) + ": " + value
+	}
+	return out
 }
 
 func flowLabels(labels map[string]string) string {

@@ -26,8 +26,8 @@ const head = "version: 1\ngateway: { name: a }\nidentity: { trust_domain: a.exam
 // ‹ and › around a placeholder that goes.
 func TestAddDeviceText(t *testing.T) {
 	const (
-		block = "mon-7:\n    address: 127.0.0.1\n    class: monitor/bedside\n    labels: { ward: \"4\" }\n    services:\n      hl7: { proto: hl7, port: 2575, listen: \"127.0.0.1:12575\", \"max_message\":\"64MiB\" }\n"
-		flow  = `mon-7: { address: 127.0.0.1, class: monitor/bedside, labels: { ward: "4" }, services: { hl7: { proto: hl7, port: 2575, listen: "127.0.0.1:12575", "max_message":"64MiB" } } }`
+		block = "mon-7:\n    address: 127.0.0.1\n    class: monitor/bedside\n    labels: { ward: \"4\" }\n    services:\n      hl7: { proto: hl7, port: 2575, listen: \"127.0.0.1:12575\", max_message: 64MiB }\n"
+		flow  = `mon-7: { address: 127.0.0.1, class: monitor/bedside, labels: { ward: "4" }, services: { hl7: { proto: hl7, port: 2575, listen: "127.0.0.1:12575", max_message: 64MiB } } }`
 		other = "address: 10.0.0.1, class: x, services: { s: { proto: hl7, port: 1, listen: ':9' } }"
 	)
 	wide := strings.ReplaceAll(block, "\n  ", "\n    ")

@@ -42,7 +42,7 @@ policy:
   dir: policy                  # Rego, with its tests
 
 audit:
-  checkpoint: 1m               # how often the log's head is signed
+  checkpoint: 1s               # how often the log's head is signed
 
 limits:
   sessions: 4096

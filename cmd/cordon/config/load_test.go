@@ -118,7 +118,7 @@ func TestDefaults(t *testing.T) {
 		Gateway:  Gateway{Name: "a", State: "etc/state", Names: []string{"localhost"}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}},
 		Identity: Identity{TrustDomain: "a.example", CA: CA{Mode: "embedded", LeafTTL: 8 * time.Hour}},
 		Policy:   Policy{Dir: "etc/policy"},
-		Audit:    Audit{Dir: "etc/state/audit", Checkpoint: time.Minute},
+		Audit:    Audit{Dir: "etc/state/audit", Checkpoint: time.Second},
 		Limits: Limits{4096, 256, 5 * time.Second, 0, 5 * time.Second, 500 * time.Millisecond,
 			10 * time.Second, 256 << 20},
 	}
@@ -139,19 +139,14 @@ func TestInitial(t *testing.T) {
 	if c.Gateway.Name != "ward-4" || c.Identity.TrustDomain != "ward.hospital.example" || len(c.Devices) != 0 {
 		t.Errorf("got %+v", c)
 	}
-	for _, name := range []string{"", "Ward 4", "a\nversion: 2", `"`, "true", "12"} {
-		c, err := Initial(name, "a.example")
-		if name == "12" { // a host label may be digits; quoted, it stays text
-			if err != nil {
-				t.Errorf("name 12: %v", err)
-			}
-			continue
+	for _, name := range []string{"true", "12", "no"} { // names like others, in quotes
+		if _, err := Initial(name, "a.example"); err != nil {
+			t.Errorf("name %q: %v", name, err)
 		}
-		if name == "true" {
-			continue
-		}
-		if err == nil {
-			t.Errorf("name %q: got %s, want an error", name, c)
+	}
+	for _, name := range []string{"", "Ward 4", "a\nversion: 2", `"`, "TRUST"} {
+		if text, err := Initial(name, "a.example"); err == nil {
+			t.Errorf("name %q: got %s, want an error", name, text)
 		}
 	}
 }
@@ -200,13 +195,26 @@ func TestNearest(t *testing.T) {
 // TestSize checks the bounds that protect the YAML parser.
 func TestSize(t *testing.T) {
 	for name, text := range map[string]string{
-		"config.file.size": strings.Repeat("#\n", MaxSize/2) + "#",
-		"config.yaml.size": strings.Repeat("a: b\n", maxKeys+1),
+		"config.file.size":    strings.Repeat("#\n", MaxSize/2) + "#",
+		"config.yaml.size":    strings.Repeat("a: b\n", maxKeys+1),
+		"config.yaml.nesting": strings.Repeat(strings.Repeat("- ", maxLine/2-1)+"\n", MaxSize/maxLine),
 	} {
 		_, err := parse("cordon.yaml", []byte(text))
 		var faults Faults
 		if !errors.As(err, &faults) || faults[0].Code != name {
 			t.Errorf("got %.100v, want %s", err, name)
+		}
+	}
+}
+
+// TestFaultStaysInside holds that a position the YAML parser got wrong ends inside the
+// file all the same.
+func TestFaultStaysInside(t *testing.T) {
+	s := newSource("cordon.yaml", []byte("a: 1\nbé"))
+	for _, tt := range []struct{ line, col, wantLine, wantCol int }{{0, 0, 1, 1}, {-5, -5, 1, 1}, {99, 99, 2, 3}, {1, 99, 1, 5}, {2, 2, 2, 2}} {
+		f := s.at(&node{line: tt.line, col: tt.col, width: 50}, "x", "x", "")
+		if f.Line != tt.wantLine || f.Col != tt.wantCol {
+			t.Errorf("%d:%d became %d:%d, want %d:%d", tt.line, tt.col, f.Line, f.Col, tt.wantLine, tt.wantCol)
 		}
 	}
 }

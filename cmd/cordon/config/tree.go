@@ -21,6 +21,7 @@ const (
 	maxLine   = 4096  // bytes of a line
 	maxIndent = 64    // columns a line may be indented by
 	maxFlow   = 16    // brackets and braces inside each other
+	maxDepth  = 32    // values inside each other, however they are written
 	maxKeys   = 20000 // keys in the file, or some 1,500 devices
 )
 
@@ -47,6 +48,7 @@ type node struct {
 	endLine, endCol  int    // where a mapping in braces ends: the brace
 	key              *node  // the key it stands under, nil at the root and in lists
 	path             string // "devices.mon-7.address"; "" at the root
+	depth            int    // 0 at the root
 	entries          []*node
 }
 
@@ -80,7 +82,7 @@ func (s *source) tree(src []byte) *node {
 	var root *node
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
-			root = s.node(doc.Body, nil, "", "")
+			root = s.node(doc.Body, nil, nil, "")
 		}
 	}
 	if root == nil && len(s.faults) == 0 {
@@ -143,7 +145,7 @@ func hidesText(r rune) bool {
 
 // checkTokens refuses what is YAML but not plain data, before the parser follows it.
 func (s *source) checkTokens(tokens token.Tokens) {
-	flow, keys, content, alias := 0, 0, false, false
+	flow, dashes, keys, content, alias := 0, 0, 0, false, false
 	for _, tk := range tokens {
 		at := positioned(tk)
 		switch tk.Type {
@@ -168,12 +170,19 @@ func (s *source) checkTokens(tokens token.Tokens) {
 			if flow++; flow == maxFlow+1 {
 				s.fault(at, "config.yaml.nesting", fmt.Sprintf("more than %d brackets inside each other", maxFlow), "write it on lines of their own")
 			}
+		case token.SequenceEntryType: // "- - - x" is lists inside each other, too
+			if dashes++; dashes == maxFlow+1 {
+				s.fault(at, "config.yaml.nesting", fmt.Sprintf("more than %d dashes on one line", maxFlow), "give each item its own line")
+			}
 		case token.SequenceEndType, token.MappingEndType:
 			flow--
 		case token.MappingValueType:
 			if keys++; keys == maxKeys+1 {
 				s.fault(at, "config.yaml.size", fmt.Sprintf("more than %d keys", maxKeys), "give some of the devices to another gateway")
 			}
+		}
+		if tk.Type != token.SequenceEntryType {
+			dashes = 0
 		}
 		content = content || tk.Type != token.CommentType
 	}
@@ -205,14 +214,21 @@ func (s *source) syntax(err error) {
 	s.fault(at, "config.yaml.syntax", "not valid YAML: "+message, try)
 }
 
-// node converts what the parser made.
-func (s *source) node(n ast.Node, key *node, path, name string) *node {
-	if path != "" && name != "" {
-		path += "."
-	}
-	path += name
+// node converts what the parser made, under a key or, in a list, a number as name.
+func (s *source) node(n ast.Node, parent, key *node, name string) *node {
 	out := positioned(n.GetToken())
-	out.key, out.path = key, path
+	out.key, out.path = key, name
+	if parent != nil {
+		out.depth = parent.depth + 1
+		if parent.path != "" {
+			out.path = parent.path + "." + name
+		}
+	}
+	if out.depth > maxDepth {
+		s.fault(out, "config.yaml.nesting", fmt.Sprintf("more than %d values inside each other", maxDepth), "write it less deep")
+		out.kind = null
+		return out
+	}
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		s.entries(out, n.Values)
@@ -225,7 +241,7 @@ func (s *source) node(n ast.Node, key *node, path, name string) *node {
 	case *ast.SequenceNode:
 		out.kind = list
 		for i, item := range n.Values {
-			out.entries = append(out.entries, s.node(item, nil, path, fmt.Sprint(i+1)))
+			out.entries = append(out.entries, s.node(item, out, nil, fmt.Sprint(i+1)))
 		}
 	case *ast.LiteralNode:
 		out.kind, out.text = text, n.Value.Value
@@ -265,7 +281,7 @@ func (s *source) entries(out *node, values []*ast.MappingValueNode) {
 			continue
 		}
 		seen[key.text] = key
-		out.entries = append(out.entries, s.node(v.Value, key, out.path, key.text))
+		out.entries = append(out.entries, s.node(v.Value, out, key, key.text))
 	}
 }
 
