@@ -96,7 +96,7 @@ func (g *Gateway) recordStranger(r *Route, source string, cause error) {
 		Device: r.Device, Service: r.Service, NowNs: time.Now().UnixNano(),
 		Session: policy.Session{Direction: policy.Inbound, Client: source},
 	}
-	entry := audit.Entry{Kind: audit.KindHandshake, Gateway: g.Name, Input: encodeRequest(&request),
+	entry := audit.Entry{Kind: audit.KindHandshake, Gateway: g.Name, Input: request.AppendJSON(nil),
 		Decision: policy.Decision{Reason: handshakeReason(cause), Cause: policy.CausePolicy}}
 	if left > 0 {
 		entry.Note = plural(left, "failed handshake", "failed handshakes") + " before this one without an entry"

@@ -85,7 +85,7 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 // settle records a decision about s.request; a decision that cannot be recorded is a
 // refusal. deciding is held.
 func (s *session) settle(d policy.Decision) (policy.Decision, string) {
-	d, code := s.gateway.record(s.encoder.encode(&s.request), d)
+	d, code := s.gateway.record(&s.request, d)
 	if d.Allow {
 		s.allowed++
 	} else {

@@ -33,7 +33,6 @@ type session struct {
 	// while bytes move.
 	deciding   sync.Mutex
 	request    policy.Request
-	encoder    encoder
 	operations operations
 	refused    *policy.Decision // why every operation is refused; nil: ask
 	allowed    int
@@ -99,7 +98,7 @@ func (s *session) connect(ctx context.Context) error {
 	g := s.gateway
 	s.request.NowNs = time.Now().UnixNano()
 	d := g.decide(s.route, &s.request)
-	d, _ = g.record(encodeRequest(&s.request), d)
+	d, _ = g.record(&s.request, d)
 	if d.Allow {
 		device, err := dial(ctx, s.route.Address, g.Limits.DialTimeout)
 		if err != nil {
@@ -112,7 +111,6 @@ func (s *session) connect(ctx context.Context) error {
 		s.refused = &d
 	}
 	s.request.Phase = policy.PhaseOperation
-	s.encoder = newEncoder(&s.request)
 
 	ctx, cancel := context.WithTimeout(ctx, g.Limits.PluginTimeout)
 	defer cancel()

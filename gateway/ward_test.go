@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		switch name := os.Args[2]; name {
 		case "lines":
 			serve.Serve(linesProtocol())
+		default:
+			serveHostile(name)
 		}
 	}
 	os.Exit(m.Run())
@@ -124,7 +126,7 @@ func (l *lines) answer(out *sdk.Steps) {
 
 // ward is a gateway with one device behind it.
 type ward struct {
-	t       *testing.T
+	t       testing.TB
 	ca      *authority
 	gateway *Gateway
 	plugin  *plugins.Plugin
@@ -163,9 +165,10 @@ type wardConfig struct {
 	unseen   bool
 	windows  int
 	idle     time.Duration
+	logger   *slog.Logger // default: none, or the test's if it is verbose
 }
 
-func newWard(t *testing.T, c wardConfig) *ward {
+func newWard(t testing.TB, c wardConfig) *ward {
 	t.Helper()
 	if c.protocol == "" {
 		c.protocol = "lines"
@@ -177,6 +180,9 @@ func newWard(t *testing.T, c wardConfig) *ward {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	if testing.Verbose() {
 		quiet = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if c.logger != nil {
+		quiet = c.logger
 	}
 	var err error
 	w.log, err = audit.Open(audit.Config{Dir: w.logDir, Origin: "cordon.test/ward", Logger: quiet})
@@ -240,7 +246,7 @@ func (w *ward) dial(roles ...string) *peer {
 
 // peer is a client that expects things.
 type peer struct {
-	t *testing.T
+	t testing.TB
 	*tls.Conn
 }
 
@@ -293,7 +299,7 @@ type recorder struct {
 	got   []*bytes.Buffer
 }
 
-func newRecorder(t *testing.T, reply func(string) string) *recorder {
+func newRecorder(t testing.TB, reply func(string) string) *recorder {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -388,7 +394,7 @@ type authority struct {
 	epoch   uint64
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{pool: x509.NewCertPool(), revoked: map[string]bool{}}
 	template := &x509.Certificate{
@@ -407,7 +413,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -416,7 +422,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return k
 }
 
-func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, pub *ecdsa.PublicKey) *x509.Certificate {
+func (a *authority) sign(t testing.TB, template, parent *x509.Certificate, pub *ecdsa.PublicKey) *x509.Certificate {
 	t.Helper()
 	if template.SerialNumber == nil {
 		template.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
@@ -433,7 +439,7 @@ func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, pub *
 }
 
 // client issues a client certificate that ends after ttl, which may be negative.
-func (a *authority) client(t *testing.T, kind, id string, roles []string, ttl time.Duration) tls.Certificate {
+func (a *authority) client(t testing.TB, kind, id string, roles []string, ttl time.Duration) tls.Certificate {
 	t.Helper()
 	key := newKey(t)
 	claims := claimsOf(t, roles)
@@ -447,7 +453,7 @@ func (a *authority) client(t *testing.T, kind, id string, roles []string, ttl ti
 }
 
 // claimsOf writes the profile's extension.
-func claimsOf(t *testing.T, roles []string) pkix.Extension {
+func claimsOf(t testing.TB, roles []string) pkix.Extension {
 	t.Helper()
 	if roles == nil {
 		roles = []string{}

@@ -69,26 +69,6 @@ func (a Attributes) Get(name string) any {
 	return a[i].Value
 }
 
-// MarshalJSON writes the attributes as one object in name order.
-func (a Attributes) MarshalJSON() ([]byte, error) {
-	out := []byte{'{'}
-	for i, x := range a {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		k, err := json.Marshal(x.Name)
-		if err != nil {
-			return nil, err
-		}
-		v, err := json.Marshal(x.Value)
-		if err != nil {
-			return nil, fmt.Errorf("attribute %q: %w", x.Name, err)
-		}
-		out = append(append(append(out, k...), ':'), v...)
-	}
-	return append(out, '}'), nil
-}
-
 // UnmarshalJSON reads what MarshalJSON wrote. Numbers become int64; a list is a
 // []int64 if it holds numbers, else a []string.
 func (a *Attributes) UnmarshalJSON(b []byte) error {

@@ -1,7 +1,5 @@
 package policy
 
-import "time"
-
 // Phase is when a policy is asked.
 type Phase string
 
@@ -35,6 +33,3 @@ type Request struct {
 	Operation Operation `json:"operation"`
 	NowNs     int64     `json:"now_ns"` // the only clock a policy has: ns since the Unix epoch
 }
-
-// Now returns the instant the request was made at.
-func (r *Request) Now() time.Time { return time.Unix(0, r.NowNs) }
