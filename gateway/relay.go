@@ -140,8 +140,12 @@ func (s *session) span(dir sdk.Direction, step *sdk.Step) error {
 // abort refuses the rest of an operation that turned out wrong after it was allowed.
 func (s *session) abort(dir sdk.Direction, step *sdk.Step) error {
 	s.deciding.Lock()
-	if dir != sdk.Forward || s.operations.state(step.Op) != opAllowed {
+	state := s.operations.state(step.Op)
+	if state != opAllowed || dir != sdk.Forward {
 		s.deciding.Unlock()
+		if state == opOwed || state == opRefused {
+			return nil // refused already, which the inspector could not know
+		}
 		return violates("operation %d cannot be aborted: it is not one of this direction that was allowed", step.Op)
 	}
 	s.operations.set(step.Op, opOwed)

@@ -205,13 +205,22 @@ func (s *session) pump(f *flow) error {
 	return nil
 }
 
-// tell shows the plugin what has arrived and carries out its steps.
+// tell shows the plugin what has arrived and carries out its steps, again as long as it
+// has more to say and gets on.
 func (s *session) tell(f *flow, end bool) error {
-	steps, err := s.inspection.Notify(f.dir, f.window, f.arrived, end)
-	if err != nil {
-		return err
+	for {
+		before := f.covered
+		steps, more, err := s.inspection.Notify(f.dir, f.window, f.arrived, end)
+		if err != nil {
+			return err
+		}
+		if err := s.apply(f.dir, steps); err != nil {
+			return err
+		}
+		if !more || f.covered == before || f.covered >= f.arrived || s.ending.Load() {
+			return nil
+		}
 	}
-	return s.apply(f.dir, steps)
 }
 
 // ended passes a source's end on: half of a connection may close while the other still

@@ -18,7 +18,7 @@ type Inspection struct {
 	process *process
 	id      uint64
 	ended   func()
-	answers [slots]chan []sdk.Step
+	answers [slots]chan wire.Steps
 	awaited [slots]atomic.Bool
 }
 
@@ -32,7 +32,7 @@ const (
 func newInspection(p *process, ended func()) *Inspection {
 	i := &Inspection{process: p, ended: ended}
 	for s := range i.answers {
-		i.answers[s] = make(chan []sdk.Step, 1)
+		i.answers[s] = make(chan wire.Steps, 1)
 	}
 	return i
 }
@@ -48,20 +48,22 @@ func (i *Inspection) Err() error {
 }
 
 // Notify shows the plugin the bytes of dir up to the offset arrived, in w, and returns its
-// steps.
-func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end bool) ([]sdk.Step, error) {
+// steps. more says that it has more to say about the same bytes: notify again.
+func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end bool) (steps []sdk.Step, more bool, err error) {
 	f := wire.Notice{Session: i.id, Dir: dir, Arrived: arrived, End: end}
 	if w != nil {
 		f.Window = w.ID
 	}
-	return i.ask(f, slotNotice+int(dir))
+	a, err := i.ask(f, slotNotice+int(dir))
+	return a.List, a.More, err
 }
 
 // Refuse tells the plugin that op is refused, and returns its steps: usually the refusal for
 // the asker, which may also come with a later answer. after is the offset up to which bytes
 // of the asker's direction have moved.
 func (i *Inspection) Refuse(op sdk.OpID, after int64, why sdk.Refusal) ([]sdk.Step, error) {
-	return i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl)
+	a, err := i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl)
+	return a.List, err
 }
 
 // TakeWindow returns a window, waiting for one to become free if need be, at most
@@ -82,7 +84,7 @@ func (i *Inspection) Close() {
 	}
 }
 
-func (i *Inspection) ask(f frame, slot int) ([]sdk.Step, error) {
+func (i *Inspection) ask(f frame, slot int) (wire.Steps, error) {
 	p := i.process
 	i.awaited[slot].Store(true)
 	if p.owed.Load() == 0 {
@@ -90,13 +92,13 @@ func (i *Inspection) ask(f frame, slot int) ([]sdk.Step, error) {
 	}
 	p.owed.Add(1)
 	if err := p.send(f); err != nil {
-		return nil, err
+		return wire.Steps{}, err
 	}
 	select {
-	case steps := <-i.answers[slot]:
-		return steps, nil
+	case a := <-i.answers[slot]:
+		return a, a.Err
 	case <-p.done:
-		return nil, i.Err()
+		return wire.Steps{}, i.Err()
 	}
 }
 
@@ -109,6 +111,6 @@ func (i *Inspection) deliver(a wire.Steps) bool {
 	if !i.awaited[slot].CompareAndSwap(true, false) {
 		return false
 	}
-	i.answers[slot] <- a.List // never blocks: room for one, and one is awaited
+	i.answers[slot] <- a // never blocks: room for one, and one is awaited
 	return true
 }

@@ -61,12 +61,12 @@ func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, e
 	i.id = p.next
 	p.sessions[i.id] = i
 	p.mu.Unlock()
-	steps, err := i.ask(wire.Open{Session: i.id, Service: service}, slotControl)
+	a, err := i.ask(wire.Open{Session: i.id, Service: service}, slotControl)
 	if err != nil {
 		i.Close()
 		return nil, nil, err
 	}
-	return i, steps, nil
+	return i, a.List, nil
 }
 
 // frame is a frame the gateway sends.
@@ -92,7 +92,7 @@ func (p *process) receive() {
 			p.kill(fmt.Errorf("read from plugin %s: %w", p.config.Protocol, err))
 			return
 		}
-		a, ok := f.(wire.Steps)
+		a, ok := f.(wire.Steps) // a.Err concerns one session alone
 		if !ok {
 			p.kill(fmt.Errorf("read from plugin %s: a %T is not for the gateway", p.config.Protocol, f))
 			return

@@ -3,7 +3,6 @@ package sdk_test
 import (
 	"testing"
 
-	"cordon/plugins/sdk"
 	"cordon/plugins/sdk/conformance"
 	"cordon/policy"
 )
@@ -39,5 +38,3 @@ func TestLineProtocol(t *testing.T) {
 func FuzzLineProtocol(f *testing.F) {
 	conformance.Fuzz(f, lineProtocol(), `{}`, lineDialogues...)
 }
-
-var _ sdk.Inspector = (*lineInspector)(nil)

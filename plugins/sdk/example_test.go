@@ -42,12 +42,13 @@ type lineRequest struct {
 func (l *lineInspector) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
 	for len(data) > 0 {
 		n := bytes.IndexByte(data, '\n') + 1
+		if n == 0 && len(data) < maxLine {
+			break // wait for the rest of the line
+		}
 		switch {
-		case n > maxLine || n == 0 && len(data) >= maxLine:
+		case n == 0 || n > maxLine:
 			out.End("a line is too long")
 			return
-		case n == 0:
-			return // wait for the rest of the line
 		case dir == sdk.Forward && len(l.open) == sdk.MaxOpen:
 			out.End("too many requests wait for a reply")
 			return

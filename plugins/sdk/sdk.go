@@ -39,8 +39,8 @@
 // # Limits
 //
 // The gateway ends a session whose Inspector leaves a full window (WindowSize) of
-// bytes uncovered, emits more than MaxSteps steps in a call, or breaks a rule of this
-// page. A panic ends the plugin process, and with it all its sessions; it is started
+// bytes uncovered, emits more than MaxSteps steps in a call (return when Steps.Full says
+// so), gives text that is not UTF-8, or breaks another rule of this page. A panic ends the plugin process, and with it all its sessions; it is started
 // again. A call may take a second at most.
 package sdk
 
@@ -85,7 +85,7 @@ const (
 	MaxSteps   = 4096      // steps in the answer to one call
 	MaxRefusal = 16 << 10  // bytes of one refusal
 	MaxName    = 128       // bytes of an operation's name and of an attribute's name
-	MaxFacts   = 32 << 10  // bytes of an operation's attributes together
+	MaxFacts   = 32 << 10  // bytes of an operation's attributes together, as they are sent
 	MaxReason  = 256       // bytes of a reason
 	MaxOpen    = 256       // latest operations of a session that a step may still name
 	Unlimited  = math.MaxInt64
@@ -112,7 +112,7 @@ type Inspector interface {
 	// Refuse tells that op is refused. Its spans are dropped, those already announced
 	// and those to come. The Inspector owes one Steps.Refusal for it (or Steps.End):
 	// from here, or from a later Inspect if a reply must pass first. Only Steps.Refusal
-	// and Steps.End may be used here.
+	// and Steps.End may be used here. It may be called after the inspector has said End.
 	Refuse(op OpID, why Refusal, out *Steps)
 }
 

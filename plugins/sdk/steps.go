@@ -99,6 +99,15 @@ func (s *Steps) Begin(dir Direction) {
 	s.dir = dir
 }
 
+// Full reports whether the answer is as long as it should be: return, and Inspect is called
+// again at once with what is left uncovered. An inspector that can find many operations
+// in one window asks after each.
+func (s *Steps) Full() bool { return len(s.list) >= fullAt }
+
+// fullAt leaves room below MaxSteps, and below what one answer may be long with facts of
+// usual size.
+const fullAt = 512
+
 // List returns the steps since Begin, valid until the next Begin.
 func (s *Steps) List() []Step { return s.list }
 

@@ -67,7 +67,9 @@ type Steps struct {
 	Session uint64
 	To      Type          // TypeOpen, TypeNotice or TypeRefuse
 	Dir     sdk.Direction // of the Notice answered; Forward otherwise
+	More    bool          // the answer is as long as it may be: notify again
 	List    []sdk.Step
+	Err     error // not sent: what is wrong with List; the rest of the channel is sound
 }
 
 // ErrMalformed is wrapped by every decoding error.
@@ -106,7 +108,7 @@ func (f Close) Append(b []byte) []byte {
 
 func (f Steps) Append(b []byte) []byte {
 	b, at := begin(b, TypeSteps, f.Session)
-	b = append(b, byte(f.To), byte(f.Dir))
+	b = append(b, byte(f.To), byte(f.Dir), flag(f.More))
 	b = binary.AppendUvarint(b, uint64(len(f.List)))
 	for i := range f.List {
 		b = appendStep(b, &f.List[i])
@@ -128,6 +130,8 @@ func finish(b []byte, at int) []byte {
 // Read returns the next frame: an Open, Notice, Refuse, Close or Steps. r's buffer may be
 // of any size. Strings and bytes of the frame are copies. The error is io.EOF at the end
 // of the stream, wraps ErrMalformed for a bad frame, after which r is of no further use.
+// Steps whose list is bad are no error: they have an Err of their own, so that one session's
+// bad answer is not every session's.
 func Read(r *bufio.Reader) (any, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -172,9 +176,18 @@ func Decode(body []byte) (any, error) {
 	case TypeClose:
 		f = Close{session}
 	case TypeSteps:
-		s := Steps{Session: session, To: Type(d.byte()), Dir: d.direction()}
+		s := Steps{Session: session, To: Type(d.byte()), Dir: d.direction(), More: d.flag()}
+		if d.err != nil {
+			break
+		}
 		s.List = d.steps()
-		f = s
+		if d.err == nil && len(d.b) > 0 {
+			d.fail("%d bytes left over", len(d.b))
+		}
+		if s.Err = d.err; s.Err != nil {
+			s.List = nil
+		}
+		return s, nil
 	default:
 		d.fail("type %d", t)
 	}

@@ -130,6 +130,36 @@ func TestBroken(t *testing.T) {
 			t.refused = 0
 		}, "which was refused before"},
 
+		{"abort of the other side's", get, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+			t.Inspect(dir, data, end, out)
+			if dir == sdk.Reverse {
+				out.Abort(1, "a bad reply")
+			}
+		}, nil, "an abort of operation 1 while the reverse direction is inspected"},
+		{"refusal of another operation", Forward("get a\nget b\n").Refused(2), nil, func(t *toy, op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
+			out.Refusal(op-1, nil)
+		}, "a refusal of operation 1, which was not refused"},
+		{"no refusal after a reply", Forward("get a\nget b\n").Refused(2).Reverse("1\n"), func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+			t.Inspect(dir, data, end, out)
+			if dir == sdk.Reverse {
+				t.body = -1
+			}
+		}, func(t *toy, op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
+			if t.body != -1 {
+				t.Refuse(op, why, out)
+				return
+			}
+			t.waiting = nil
+		}, "with late decisions: operation 2 (toy:get) was refused and never answered"},
+		{"no refusal where no device is", get, nil, func(*toy, sdk.OpID, sdk.Refusal, *sdk.Steps) {},
+			"with everything refused: operation 1 (toy:get) was refused and never answered"},
+		{"panics on much", get, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+			if len(data) > 100_000 {
+				panic("too much")
+			}
+			t.Inspect(dir, data, end, out)
+		}, nil, "over and over in one window"},
+
 		{"reason of two lines", get, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
 			out.End("one\ntwo")
 		}, nil, "not one line of printable ASCII"},

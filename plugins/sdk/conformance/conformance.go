@@ -1,9 +1,8 @@
 // Package conformance proves that a protocol plugin keeps the contract of package sdk.
 //
 // Run takes recorded dialogues and plays each of them many times through a model of the
-// gateway: whole, cut in two at every byte, byte by byte, at random. Wherever the
-// network cuts, the inspector must say the same. Fuzz does it with dialogues that nobody
-// recorded. A plugin's test is a few lines:
+// gateway; Fuzz does it with dialogues that nobody recorded. A plugin's test is a few
+// lines:
 //
 //	func TestConformance(t *testing.T) {
 //		conformance.Run(t, acme.Protocol(), `{}`,
@@ -15,8 +14,23 @@
 //				WantReverse("1\nno 7QF-21\n"))
 //	}
 //
+// What is proven, for each dialogue:
+//
+//   - Wherever the network cuts, the inspector says the same: at each turn of the dialogue
+//     the same operations are announced, the same bytes covered, the same refusals given
+//     in the same places. It is played whole, cut in two at every byte, byte by byte and
+//     at random.
+//   - Data is neither written to nor kept, and sessions share nothing.
+//   - Every step keeps the limits and rules of package sdk.
+//   - Every refusal is answered once, or the session ended, at the latest when both
+//     directions have ended; and never inside a message.
+//   - All this holds, too, if decisions take time, if requests come in the middle of a
+//     reply, if every operation is refused and no device is there, and if a client sends
+//     a window full of requests at once.
+//
 // It finds broken promises, not wrong readings: whether a command is called what it does
-// is for the dialogues' Want lines to say. It does not measure time.
+// is for the dialogues' Want lines to say. It does not measure time, and it does not prove
+// that an inspector resists a client for whom nobody wrote a dialogue: use Fuzz as well.
 package conformance
 
 import (
@@ -230,14 +244,15 @@ func (d Dialogue) stress(p sdk.Protocol, open func() sdk.Inspector, sc script, t
 			asked = append(asked, t)
 		}
 	}
-	refused := script{refuseAll: true}
-	for _, cut := range []cutting{whole(asked), even(asked, 1+len(asked[0].data)/64)} {
-		if err := try("with everything refused", refused, cut); err != nil {
-			return err
+	for _, cut := range []cutting{whole(asked), even(asked, 1+length(asked)/64)} {
+		for _, why := range []sdk.Refusal{notPermitted, unavailable} {
+			if err := try("with everything refused", script{otherwise: why}, cut); err != nil {
+				return err
+			}
 		}
 	}
-	for _, all := range []bool{false, true} {
-		sc := script{refuseAll: all, flood: true}
+	for _, why := range []sdk.Refusal{{}, notPermitted} {
+		sc := script{otherwise: why, flood: true}
 		if err := try("with the first turn over and over in one window", sc, whole(flood(asked[0].data))); err != nil {
 			return err
 		}

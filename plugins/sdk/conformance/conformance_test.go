@@ -1,7 +1,10 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/json"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +31,10 @@ var toyDialogues = []Dialogue{
 		Reverse("first\n").Reverse("third\n").
 		WantForward("get a\nget c\n").
 		WantReverse("first\nno 7QF-21\nthird\nno 7QF-21\n"),
+	Named("refused in the middle of a reply").
+		Forward("get a\n").Reverse("fir").Forward("get b\n").Refused(2).Reverse("st\n").
+		WantForward("get a\n").
+		WantReverse("first\nno 7QF-21\n"),
 	Named("invalid").
 		Forward("got a\n").
 		WantInvalid("toy:other", policy.ClassUnknown).
@@ -68,6 +75,118 @@ func TestRun(t *testing.T) {
 
 func FuzzToy(f *testing.F) {
 	Fuzz(f, toyProtocol(goodToy), `{}`, toyDialogues...)
+}
+
+// peer is a protocol in which both sides ask: every line is a request.
+type peer struct{}
+
+func (peer) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+	for n := bytes.IndexByte(data, '\n') + 1; n > 0; n = bytes.IndexByte(data, '\n') + 1 {
+		if len(out.List()) > sdk.MaxSteps-2 {
+			out.End("too much at once")
+			return
+		}
+		op := out.Operation(policy.Operation{Name: "toy:line", Class: policy.ClassNotify})
+		out.Span(op, int64(n))
+		data = data[n:]
+	}
+}
+
+func (peer) Refuse(op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
+	out.Refusal(op, []byte("no\n"))
+}
+
+func TestBothSidesAsk(t *testing.T) {
+	p := toyProtocol(func() sdk.Inspector { return peer{} })
+	p.Modes[sdk.Reverse] = sdk.Held
+	Run(t, p, `{}`,
+		Forward("one\n").Reverse("two\n").Forward("three\n").Reverse("four\n").Refused(2, 3).
+			WantForward("one\nno\n").
+			WantReverse("no\nfour\n"))
+}
+
+// closing is a toy that ends the session behind a refusal for doubt.
+func closing() sdk.Inspector {
+	return altered{&toy{}, nil, func(t *toy, op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
+		t.Refuse(op, why, out)
+		if why.Cause == policy.CauseDoubt {
+			out.End("try again later")
+		}
+	}}
+}
+
+// reporting is a toy that announces what is no reply.
+func reporting() sdk.Inspector {
+	return altered{&toy{}, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+		if dir == sdk.Reverse {
+			for n := 1; n > 0 && len(data) > 0; data = data[n:] {
+				if n = bytes.IndexByte(data, '\n') + 1; n > 0 && len(t.waiting) == 0 {
+					op := policy.Operation{Name: "toy:unasked", Class: policy.ClassUnknown}
+					out.Span(out.Invalid(op, "a reply to nothing"), int64(n))
+				} else {
+					n = t.next(dir, data, out)
+				}
+			}
+		}
+		t.Inspect(dir, data, end, out)
+	}, nil}
+}
+
+func TestEndInRefuse(t *testing.T) {
+	Run(t, toyProtocol(closing), `{}`,
+		Forward("get a\n").Forward("get b\n").Forward("get c\n").RefusedWith(unavailable, 2).Reverse("1\n").
+			WantForward("get a\n").
+			WantReverse(""))
+}
+
+// An inspector that answers at once is told when no reply is under way.
+func TestRefusedWithinReply(t *testing.T) {
+	hasty := func() sdk.Inspector {
+		return altered{&toy{}, nil, func(t *toy, op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
+			t.waiting = slices.DeleteFunc(t.waiting, func(a asked) bool { return a.op == op })
+			out.Refusal(op, []byte("no\n"))
+		}}
+	}
+	Run(t, toyProtocol(hasty), `{}`,
+		Forward("get a\n").Reverse("fir").Forward("get b\n").Refused(2).Reverse("st\n").
+			WantReverse("first\nno\n"))
+}
+
+func TestUnasked(t *testing.T) {
+	Run(t, toyProtocol(reporting), `{}`,
+		Forward("get a\n").Reverse("1\n").Reverse("2\n").Reverse("3\n").
+			WantOperation("toy:get", policy.ClassRead).
+			WantInvalid("toy:unasked", policy.ClassUnknown).
+			WantEnd())
+}
+
+// Inspectors that keep their contract are not accused, whatever is said.
+func TestNoFalseAlarm(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	words := []string{"get a\n", "get b\n", "put 3\nabc", "put 2\n\x00", "x\n", "a reply\n", "ge"}
+	text := func() (b []byte) {
+		for range rnd.IntN(8) {
+			b = append(b, words[rnd.IntN(len(words))]...)
+		}
+		return b
+	}
+	many := bytes.Repeat([]byte("get a\n"), sdk.MaxOpen+10)
+	if err := dealt(many, nil, nil, 1<<64-1).checkAny(toyProtocol(nil), goodToy); err != nil {
+		t.Errorf("many requests: %v", err)
+	}
+	for range 400 {
+		tape := make([]byte, rnd.IntN(8))
+		for i := range tape {
+			tape[i] = byte(rnd.IntN(24))
+		}
+		forward, reverse, refused := text(), text(), rnd.Uint64()
+		for name, open := range map[string]func() sdk.Inspector{"good": goodToy, "closing": closing, "reporting": reporting} {
+			d := dealt(forward, reverse, tape, refused)
+			if err := d.checkAny(toyProtocol(nil), open); err != nil {
+				t.Fatalf("%s: %s: %v", name, d, err)
+			}
+		}
+	}
 }
 
 // What a dialogue wants is compared.

@@ -67,10 +67,14 @@ func (d Dialogue) add(dir sdk.Direction, data string, end bool) Dialogue {
 	return d
 }
 
+// Refusals as the gateway words them.
+var (
+	notPermitted = sdk.Refusal{Code: Code, Cause: policy.CausePolicy, Reason: "not permitted"}
+	unavailable  = sdk.Refusal{Code: Code, Cause: policy.CauseDoubt, Reason: "temporarily unavailable"}
+)
+
 // Refused says that the gateway's policy refuses these operations, with Code.
-func (d Dialogue) Refused(ops ...sdk.OpID) Dialogue {
-	return d.RefusedWith(sdk.Refusal{Code: Code, Cause: policy.CausePolicy, Reason: "not permitted"}, ops...)
-}
+func (d Dialogue) Refused(ops ...sdk.OpID) Dialogue { return d.RefusedWith(notPermitted, ops...) }
 
 // RefusedWith says that the gateway refuses these operations for the reason given.
 func (d Dialogue) RefusedWith(why sdk.Refusal, ops ...sdk.OpID) Dialogue {

@@ -18,7 +18,8 @@ const maxFuzz = 16 << 10
 //
 // The arguments of a corpus file are the bytes of each direction, a tape that deals them
 // into turns (one byte each: the lowest bit is the direction, the others are how many
-// bytes, 127 meaning all that are left), and the operations refused, by bit from 1 on.
+// bytes, 127 meaning all that are left), and the operations refused, by bit from 1 on:
+// every third for doubt, the others by policy.
 func Fuzz(f *testing.F, p sdk.Protocol, settings string, seeds ...Dialogue) {
 	f.Helper()
 	open, err := configure(p, settings)
@@ -71,9 +72,14 @@ func dealt(forward, reverse, tape []byte, refused uint64) Dialogue {
 	}
 	d = d.Forward(string(left[sdk.Forward])).Reverse(string(left[sdk.Reverse]))
 	for i := range 64 {
-		if refused>>i&1 == 1 {
-			d = d.Refused(sdk.OpID(i + 1))
+		if refused>>i&1 == 0 {
+			continue
 		}
+		why := notPermitted
+		if i%3 == 2 {
+			why = unavailable
+		}
+		d = d.RefusedWith(why, sdk.OpID(i+1))
 	}
 	return d
 }
@@ -105,7 +111,7 @@ func (d Dialogue) checkAny(p sdk.Protocol, open func() sdk.Inspector) error {
 		}
 	}
 	late, refused := sc, sc
-	late.late, refused.refuseAll = true, true
+	late.late, refused.otherwise = true, unavailable
 	for name, sc := range map[string]script{"with late decisions": late, "with everything refused": refused} {
 		if err := newSession(p, open, sc).play(atRandom(turns, rnd, 3).pieces); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -114,10 +120,10 @@ func (d Dialogue) checkAny(p sdk.Protocol, open func() sdk.Inspector) error {
 	return nil
 }
 
-// crowded reports whether more operations were announced than can be told apart later. An
+// crowded reports whether as many operations were announced as can be told apart later. An
 // inspector may then have to end a session that it had not to end if it had seen less at
 // a time, and known earlier what is refused.
-func (s *session) crowded() bool { return s.announced > sdk.MaxOpen }
+func (s *session) crowded() bool { return s.announced >= sdk.MaxOpen }
 
 // String writes a dialogue as a test would.
 func (d Dialogue) String() string {

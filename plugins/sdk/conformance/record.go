@@ -14,18 +14,13 @@ import (
 // they are cut must make no difference at its end.
 type record struct {
 	turn       int
-	turns      []turn
+	turns      [][2]int64 // up to where each direction is covered at the end of a turn
+	blurred    int        // turn behind which nothing is compared; 0: none
 	operations []announcement
 	aborts     []abort
 	refusals   []refusal
 	end        *end
 	spans      [2][]part // adjacent spans of one operation are one
-}
-
-type turn struct {
-	dir     sdk.Direction
-	from    int64    // where its direction was covered up to before
-	covered [2]int64 // and both after
 }
 
 type announcement struct {
@@ -51,7 +46,6 @@ type refusal struct {
 	op    sdk.OpID
 	dir   sdk.Direction
 	at    int64
-	late  bool
 	bytes []byte
 }
 
@@ -63,15 +57,23 @@ type end struct {
 }
 
 // begin starts a turn, unless it is the one that goes on.
-func (r *record) begin(n int, dir sdk.Direction, covered int64) {
-	r.turn = n
-	if len(r.turns) < n {
-		r.turns = append(r.turns, turn{dir: dir, from: covered})
+func (r *record) begin(turn int) {
+	r.turn = turn
+	if len(r.turns) < turn {
+		r.turns = append(r.turns, [2]int64{})
 	}
 }
 
 func (r *record) covered(forward, reverse int64) {
-	r.turns[r.turn-1].covered = [2]int64{forward, reverse}
+	r.turns[r.turn-1] = [2]int64{forward, reverse}
+}
+
+// blur says that the inspector will be told of a refusal only when the reply under way is
+// covered. If a cut shows it more than that at once, it rightly says something else.
+func (r *record) blur() {
+	if r.blurred == 0 {
+		r.blurred = r.turn
+	}
 }
 
 func (r *record) span(dir sdk.Direction, op sdk.OpID, end int64) {
@@ -84,47 +86,32 @@ func (r *record) span(dir sdk.Direction, op sdk.OpID, end int64) {
 
 // lines writes the record in a form that is the same however the bytes of a turn were cut.
 //
-// Three things may differ and are left out. Where a refusal that was told late stands: at
-// a boundary, but there may be several. How far the last turn was covered if the inspector
-// ended the session in Refuse(n): it may have seen what follows n by then, or not. And
-// the order of an operation and another one's refusal in one turn.
+// Left out are the order of an operation and another one's refusal in one turn, how far the
+// turn that the session ended in was covered, and what is blurred.
 func (r *record) lines() []string {
-	ended := end{}
-	if r.end != nil {
-		ended = *r.end
-	}
-	cut := func(n int, op sdk.OpID) bool { return ended.by > 0 && n == ended.turn && op > ended.by }
 	type line struct {
 		turn, rank int
 		text       string
 	}
 	var all []line
 	add := func(turn, rank int, format string, args ...any) {
+		if r.blurred > 0 && turn > r.blurred {
+			return
+		}
 		all = append(all, line{turn, rank, fmt.Sprintf("turn %d: ", turn) + fmt.Sprintf(format, args...)})
 	}
 	for _, o := range r.operations {
-		if !cut(o.turn, o.id) {
-			add(o.turn, 1, "%s", o)
-		}
+		add(o.turn, 1, "%s", o)
 	}
 	for _, a := range r.aborts {
-		if !cut(a.turn, a.op) {
-			add(a.turn, 2, "abort of operation %d at offset %d: %s", a.op, a.at, a.reason)
-		}
+		add(a.turn, 2, "abort of operation %d at offset %d: %s", a.op, a.at, a.reason)
 	}
 	for _, f := range r.refusals {
-		if cut(f.turn, f.op) {
-			continue
-		}
-		place := fmt.Sprintf("%s offset %s", f.dir, offset(f.at))
-		if f.late {
-			place = "a later boundary"
-		}
-		add(f.turn, 3, "refusal of operation %d at %s: %q", f.op, place, f.bytes)
+		add(f.turn, 3, "refusal of operation %d at %s offset %s: %q", f.op, f.dir, offset(f.at), f.bytes)
 	}
 	for i, t := range r.turns {
-		if r.end == nil || i+1 < r.end.turn || i+1 == r.end.turn && r.end.by == 0 {
-			add(i+1, 4, "covered: forward up to %s, reverse up to %s", offset(t.covered[sdk.Forward]), offset(t.covered[sdk.Reverse]))
+		if r.end == nil || i+1 < r.end.turn {
+			add(i+1, 4, "covered: forward up to %s, reverse up to %s", offset(t[sdk.Forward]), offset(t[sdk.Reverse]))
 		}
 	}
 	if r.end != nil {
@@ -136,7 +123,10 @@ func (r *record) lines() []string {
 		text = append(text, l.text)
 	}
 	for _, dir := range []sdk.Direction{sdk.Forward, sdk.Reverse} {
-		from, limit := int64(0), r.comparable(dir)
+		from, limit := int64(0), int64(sdk.Unlimited)
+		if r.blurred > 0 && r.blurred < len(r.turns) {
+			limit = r.turns[r.blurred-1][dir]
+		}
 		for _, p := range r.spans[dir] {
 			to := min(p.end, limit)
 			if from < to {
@@ -148,25 +138,11 @@ func (r *record) lines() []string {
 	return text
 }
 
-// comparable is the offset up to which spans of dir do not depend on cuts.
-func (r *record) comparable(dir sdk.Direction) int64 {
-	if r.end == nil || r.end.by == 0 || r.end.turn == 0 || r.turns[r.end.turn-1].dir != dir {
-		return sdk.Unlimited
-	}
-	limit := r.turns[r.end.turn-1].from
-	for _, o := range r.operations {
-		if o.id == r.end.by && o.dir == dir && o.turn == r.end.turn {
-			limit = o.at
-		}
-	}
-	return limit
-}
-
 func (o announcement) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "operation %d at %s offset %d: %s, %s", o.id, o.dir, o.at, o.Name, o.Class)
 	for _, a := range o.Attributes {
-		fmt.Fprintf(&b, ", %s %s", a.Name, value(a.Value))
+		fmt.Fprintf(&b, ", %s %#v", a.Name, a.Value)
 	}
 	if o.invalid {
 		fmt.Fprintf(&b, ", invalid: %s", o.reason)
@@ -183,8 +159,6 @@ func (e end) String() string {
 	}
 	return "End: " + e.reason
 }
-
-func value(v any) string { return fmt.Sprintf("%#v", v) }
 
 func offset(n int64) string {
 	if n == sdk.Unlimited {

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"cordon/plugins/sdk"
-	"cordon/policy"
 )
 
 // session plays one dialogue to one inspector. It models the gateway, which carries out
@@ -36,18 +35,17 @@ type session struct {
 // script is what the gateway's side of a session does, besides how bytes are cut.
 type script struct {
 	refused    []refused
-	refuseAll  bool
-	late       bool       // a refusal is decided only after the next bytes of the other direction
-	intact     bool       // memory that was shown is left as it was
-	flood      bool       // an answer that is too long ends the session without blame
-	boundaries [2][]int64 // where messages end, sorted; nil: not known
+	otherwise  sdk.Refusal // of every other operation; without a code they are allowed
+	late       bool        // a refusal is decided only after the next bytes of the other direction
+	intact     bool        // memory that was shown is left as it was
+	flood      bool        // an answer that is too long ends the session without blame
+	boundaries [2][]int64  // where messages end, sorted; nil: not known
 }
 
 type operation struct {
 	announcement
 	refused  bool
 	told     bool // the inspector knows that it is refused
-	late     bool // and was told later than the gateway knew
 	answered bool
 }
 
@@ -97,7 +95,7 @@ func (s *session) converse(pieces []piece) error {
 		if s.over {
 			break
 		}
-		s.record.begin(p.turn, p.dir, s.flows[p.dir].covered)
+		s.record.begin(p.turn)
 		if err := s.arrive(p); err != nil {
 			return err
 		}
@@ -170,6 +168,7 @@ func (s *session) inspect(dir sdk.Direction, data []byte, end bool) error {
 	list = append(list, told...)
 	if err := checkAnswer(list); err != nil {
 		if s.script.flood {
+			s.close("more steps than fit into one answer")
 			return errClosed
 		}
 		return fmt.Errorf("%s: %w", call, err)
@@ -187,7 +186,7 @@ func (s *session) tell() ([]sdk.Step, error) {
 		n := s.untold[0]
 		op := &s.operations[n.op-1]
 		if s.steps.Covered(op.dir.Opposite()) < n.after {
-			op.late = true
+			s.record.blur()
 			break
 		}
 		s.untold = s.untold[1:]
@@ -221,76 +220,6 @@ func (s *session) refuse(op *operation, why sdk.Refusal) error {
 	}
 	return s.apply(op.dir, list)
 }
-
-// apply carries out steps in order, as the gateway does.
-func (s *session) apply(dir sdk.Direction, list []sdk.Step) error {
-	for i := range list {
-		var err error
-		switch step := &list[i]; step.Kind {
-		case sdk.StepOperation:
-			if err = s.announce(dir, step); err != nil {
-				break
-			}
-			op := &s.operations[step.Op-1]
-			why, refused := s.decide(op)
-			if !refused {
-				break
-			}
-			op.refused = true
-			if s.script.late && dir == sdk.Forward {
-				s.undone = list[i:]
-				return nil
-			}
-			err = s.refuse(op, why)
-		case sdk.StepSpan:
-			err = s.span(dir, step)
-		case sdk.StepAbort:
-			err = s.abort(dir, step)
-		case sdk.StepRefusal:
-			err = s.refusal(step)
-		case sdk.StepEnd:
-			s.end(step)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// resume carries on where a late decision stopped the gateway.
-func (s *session) resume() error {
-	for len(s.undone) > 0 {
-		list := s.undone
-		s.undone = nil
-		op := &s.operations[list[0].Op-1]
-		why, _ := s.decide(op)
-		if err := s.refuse(op, why); err != nil {
-			return err
-		}
-		if err := s.apply(op.dir, list[1:]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// decide is the policy.
-func (s *session) decide(op *operation) (why sdk.Refusal, refused bool) {
-	why = sdk.Refusal{Code: Code, Cause: policy.CausePolicy, Reason: "not permitted"}
-	if op.invalid {
-		return sdk.Refusal{Code: Code, Cause: policy.CauseProtocol, Reason: op.reason}, true
-	}
-	for _, r := range s.script.refused {
-		if r.op == op.id {
-			return r.why, true
-		}
-	}
-	return why, s.script.refuseAll
-}
-
-func (s *session) dropped(op sdk.OpID) bool { return s.operations[op-1].refused }
 
 // guard turns a panic into an error.
 func guard(call func()) (err error) {

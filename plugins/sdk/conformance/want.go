@@ -87,7 +87,7 @@ func (w wantOperation) check(got announcement) error {
 	}
 	for _, f := range w.facts {
 		if v := got.Attributes.Get(f.Name); !reflect.DeepEqual(v, f.Value) {
-			return fmt.Errorf("operation %d (%s): attribute %q: got %s, want %s", got.id, got.Name, f.Name, value(v), value(f.Value))
+			return fmt.Errorf("operation %d (%s): attribute %q: got %#v, want %#v", got.id, got.Name, f.Name, v, f.Value)
 		}
 	}
 	return nil

@@ -103,10 +103,8 @@ func (l *loop) answer(f any) error {
 		if err != nil {
 			return err
 		}
-		s.steps.Begin(f.Dir)
-		s.inspector.Inspect(f.Dir, data, f.End, &s.steps)
-		s.tellRefused()
-		a = wire.Steps{Session: f.Session, To: wire.TypeNotice, Dir: f.Dir, List: s.steps.List()}
+		s.inspect(f.Dir, data, f.End)
+		a = wire.Steps{Session: f.Session, To: wire.TypeNotice, Dir: f.Dir, More: s.steps.Full(), List: s.steps.List()}
 	case wire.Refuse:
 		s, err := l.session(f.Session)
 		if err != nil {
@@ -123,8 +121,32 @@ func (l *loop) answer(f any) error {
 		return fmt.Errorf("answer the gateway: a %T is not for a plugin", f)
 	}
 	l.out = a.Append(l.out[:0])
+	if len(a.List) > sdk.MaxSteps || len(l.out) > wire.MaxFrame {
+		a.List = []sdk.Step{{Kind: sdk.StepEnd, Reason: "the inspector's answer is too long"}}
+		l.out = a.Append(l.out[:0])
+	}
 	_, err := l.conn.Write(l.out)
 	return err
+}
+
+// inspect shows data. Where a refusal waits for bytes that have moved already, it shows those
+// first, so that the inspector hears of it before it sees what follows.
+func (s *session) inspect(dir sdk.Direction, data []byte, end bool) {
+	s.steps.Begin(dir)
+	from := s.steps.Covered(dir)
+	if len(s.refused) > 0 && s.steps.Asker(s.refused[0].Op) == dir {
+		if moved := s.refused[0].After - from; moved > 0 && moved < int64(len(data)) {
+			s.inspector.Inspect(dir, data[:moved:moved], false, &s.steps)
+			s.tellRefused()
+			covered := s.steps.Covered(dir) - from
+			if covered >= int64(len(data)) && !end {
+				return
+			}
+			data = data[min(covered, int64(len(data))):]
+		}
+	}
+	s.inspector.Inspect(dir, data, end, &s.steps)
+	s.tellRefused()
 }
 
 // tellRefused passes refusals on in order, each as soon as the asker's direction is covered

@@ -4,7 +4,77 @@ import (
 	"fmt"
 
 	"cordon/plugins/sdk"
+	"cordon/policy"
 )
+
+// apply carries out steps in order, as the gateway does.
+func (s *session) apply(dir sdk.Direction, list []sdk.Step) error {
+	for i := range list {
+		var err error
+		switch step := &list[i]; step.Kind {
+		case sdk.StepOperation:
+			if err = s.announce(dir, step); err != nil {
+				break
+			}
+			op := &s.operations[step.Op-1]
+			why, refused := s.decide(op)
+			if !refused {
+				break
+			}
+			op.refused = true
+			if s.script.late && dir == sdk.Forward {
+				s.undone = list[i:]
+				return nil
+			}
+			err = s.refuse(op, why)
+		case sdk.StepSpan:
+			err = s.span(dir, step)
+		case sdk.StepAbort:
+			err = s.abort(dir, step)
+		case sdk.StepRefusal:
+			err = s.refusal(step)
+		case sdk.StepEnd:
+			s.end(step)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume carries on where a late decision stopped the gateway.
+func (s *session) resume() error {
+	for len(s.undone) > 0 {
+		list := s.undone
+		s.undone = nil
+		op := &s.operations[list[0].Op-1]
+		why, _ := s.decide(op)
+		if err := s.refuse(op, why); err != nil {
+			return err
+		}
+		if err := s.apply(op.dir, list[1:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decide is the policy.
+func (s *session) decide(op *operation) (why sdk.Refusal, refused bool) {
+	if op.invalid {
+		return sdk.Refusal{Code: Code, Cause: policy.CauseProtocol, Reason: op.reason}, true
+	}
+	for _, r := range s.script.refused {
+		if r.op == op.id {
+			return r.why, true
+		}
+	}
+	return s.script.otherwise, s.script.otherwise.Code != ""
+}
+
+func (s *session) dropped(op sdk.OpID) bool { return s.operations[op-1].refused }
 
 // The methods below carry out one step each. They return errClosed where the gateway ends a
 // session that the inspector could not have saved, any other error where it broke its
@@ -92,7 +162,7 @@ func (s *session) refusal(step *sdk.Step) error {
 	f.insert(step.At, step.Bytes)
 	f.move(s.dropped)
 	if !s.over {
-		s.record.refusals = append(s.record.refusals, refusal{s.record.turn, op.id, asker, step.At, op.late, step.Bytes})
+		s.record.refusals = append(s.record.refusals, refusal{s.record.turn, op.id, asker, step.At, step.Bytes})
 	}
 	return nil
 }
