@@ -26,10 +26,11 @@ const (
 )
 
 // encodingOf reads one repetition of MSH-18: a name of HL7 table 0211, or one in use.
-func encodingOf(name []byte) encoding {
+func encodingOf(name string) encoding {
 	var key [24]byte
 	n := 0
-	for _, c := range name {
+	for i := range len(name) {
+		c := name[i]
 		switch {
 		case c >= 'a' && c <= 'z':
 			c -= 'a' - 'A'
@@ -80,10 +81,10 @@ type charset struct {
 	escapes bool
 }
 
-func charsetOf(msh18 []byte, repetition byte) charset {
+func charsetOf(msh18 string, repetition byte) charset {
 	var c charset
 	for i := 0; ; i++ {
-		one, rest, more := cutByte(msh18, repetition)
+		one, rest, more := strings.Cut(msh18, string(rune(repetition)))
 		e := encodingOf(one)
 		if i == 0 {
 			c.text = e
@@ -98,6 +99,9 @@ func charsetOf(msh18 []byte, repetition byte) charset {
 		msh18 = rest
 	}
 }
+
+// hides reports whether a byte of a character can look like a delimiter, without escapes.
+func (e encoding) hides() bool { return e == shiftJIS || e == gb18030 || e == big5 }
 
 // hidden stands for a byte of a multi-byte character in masked text. It is no delimiter,
 // and no text that contains it is given as a fact.

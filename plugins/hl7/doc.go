@@ -12,6 +12,10 @@
 // message. Segments that a decision depends on (patient, order, drug) are refused behind
 // the first 128 KiB.
 //
+// A batch (FHS, BHS), where allowed, is one operation: its messages must be alike, and are
+// let through or refused together, for otherwise the first would have moved before the last
+// is decided.
+//
 // What is tolerated is named in the attribute anomalies. What a parser and a device could
 // read differently is refused: a second header in a frame, frame characters inside it,
 // mixed segment ends, ambiguous delimiters. It does not check a message against its HL7

@@ -16,57 +16,6 @@ const (
 	maxRoom   = sdk.MaxFacts * 2 / 3
 )
 
-// anomaly is a set of tolerated deviations.
-type anomaly uint32
-
-const (
-	lfEnds anomaly = 1 << iota
-	crlfEnds
-	leadingBytes
-	missingEndCR
-	oddDelimiters
-	emptyControlID
-	emptySegment
-	oddSegment
-	structureMismatch
-	severalPatients
-	undeclaredCharset
-	unknownCharset
-	undecidableCharset
-	unconvertedText
-	longValue
-	valuesCut
-)
-
-var anomalyNames = [...]string{
-	"lf_ends",             // segments end with LF
-	"crlf_ends",           // segments end with CR LF
-	"leading_bytes",       // bytes before the start block
-	"missing_end_cr",      // no CR behind the end block of the message before
-	"odd_delimiters",      // MSH-1 and MSH-2 are not |^~\&
-	"empty_control_id",    // MSH-10 is empty
-	"empty_segment",       // two segment ends in a row
-	"odd_segment",         // a line that is no segment (setting loose_segments)
-	"structure_mismatch",  // MSH-9.3 is not of the type in MSH-9.1
-	"several_patients",    // more than one PID segment
-	"undeclared_charset",  // bytes beyond ASCII, MSH-18 blank: UTF-8 or 8859/1 assumed
-	"unknown_charset",     // MSH-18 names no known set: no facts of the body
-	"undecidable_charset", // fields cannot be told apart for certain: no facts of the body
-	"unconverted_text",    // a value in a set that is not converted is left out
-	"long_value",          // a code of more than 200 bytes is left out
-	"values_cut",          // a list of codes has more than 64 values, or too many bytes
-}
-
-func (a anomaly) names() []string {
-	var list []string
-	for i, name := range anomalyNames {
-		if a&(1<<i) != 0 {
-			list = append(list, name)
-		}
-	}
-	return list
-}
-
 // facts are what policy is told about a message, as they are found.
 type facts struct {
 	delimiters
@@ -183,12 +132,16 @@ func (f *facts) join(parts ...[]byte) []byte {
 	if last == 0 && bytes.IndexByte(parts[0], '^') < 0 {
 		return trim(parts[0])
 	}
-	var out []byte
+	out := make([]byte, 0, 64)
 	for i, p := range parts[:last+1] {
 		if i > 0 {
 			out = append(out, '^')
 		}
-		out = append(out, bytes.ReplaceAll(trim(p), []byte("^"), []byte(`\S\`))...)
+		p = trim(p)
+		if bytes.IndexByte(p, '^') >= 0 {
+			p = bytes.ReplaceAll(p, []byte("^"), []byte(`\S\`))
+		}
+		out = append(out, p...)
 	}
 	return out
 }
@@ -218,8 +171,8 @@ func (f *facts) code(list []string, b []byte) []string {
 	if len(b) == 0 {
 		return list
 	}
-	for _, v := range list {
-		if v == string(b) {
+	for i := len(list) - 1; i >= 0; i-- { // the latest is the likeliest to come again
+		if list[i] == string(b) {
 			return list
 		}
 	}
@@ -229,7 +182,7 @@ func (f *facts) code(list []string, b []byte) []string {
 	}
 	if v := f.value(b); v != "" {
 		if list == nil {
-			list = make([]string, 0, 4)
+			list = make([]string, 0, 8)
 		}
 		return append(list, v)
 	}
@@ -316,15 +269,17 @@ func (f *facts) operation(m *message) policy.Operation {
 	return op
 }
 
-func (f *facts) headerText(b []byte) string { return text7(f.unescape(b)) }
+func (f *facts) headerText(v string) string {
+	if f.escape != 0 && strings.IndexByte(v, f.escape) >= 0 {
+		v = string(f.unescape([]byte(v)))
+	}
+	return text7(v)
+}
 
 // text7 returns a header value, which is ASCII and not long unless the message is wrong.
-func text7(b []byte) string {
-	b = trim(b)
-	if len(b) > maxValue {
-		b = b[:maxValue]
-	}
-	return strings.ToValidUTF8(string(b), "?")
+func text7(v string) string {
+	v = trim(v)
+	return strings.ToValidUTF8(v[:min(len(v), maxValue)], "?")
 }
 
 const unknownName = "hl7:unknown"

@@ -69,16 +69,19 @@ func (s *session) forward(data *[]byte, end bool, out *sdk.Steps) bool {
 		s.phase = between
 		return true
 	case between:
-		i := bytes.IndexByte(b[:min(len(b), maxLead+1)], startBlock)
-		lead := b[:max(i, 0)]
-		if i < 0 {
-			lead = b
+		lead := b[:min(len(b), maxLead+1)]
+		i := bytes.IndexByte(lead, startBlock)
+		if i >= 0 {
+			lead = lead[:i]
 		}
 		switch {
-		case len(lead) > maxLead:
-			return s.end(out, "more than 64 bytes outside of a frame")
 		case bytes.IndexByte(lead, endBlock) >= 0, bytes.Contains(lead, []byte("MSH")):
 			return s.end(out, "message without a start block")
+		case len(lead) > maxLead:
+			return s.end(out, "more than 64 bytes outside of a frame")
+		case i < 0 && end && s.latest > 0 && len(bytes.Trim(lead, "\r\n")) == 0:
+			out.Span(s.latest, int64(len(lead))) // the client closed its half; its answer may be on the way
+			return false
 		case i < 0:
 			return false
 		case i > 0:
@@ -130,7 +133,7 @@ func (s *session) head(data *[]byte, end bool, out *sdk.Steps) bool {
 		s.seen = stop
 		return false
 	}
-	m, ok := s.set.read(content, last >= 0, s.quirks)
+	m, ok := s.set.read(content, last >= 0 && inside < 0, s.quirks)
 	if !ok {
 		return s.end(out, "frame that does not begin with an MSH segment")
 	}
@@ -149,7 +152,7 @@ func (s *session) head(data *[]byte, end bool, out *sdk.Steps) bool {
 	s.latest = s.op
 	s.remember(&m, wrong)
 	switch {
-	case last >= 0 && (wrong == nil || !wrong.close):
+	case last >= 0 && inside < 0 && (wrong == nil || !wrong.close):
 		out.Span(s.op, int64(stop+1))
 		*data = b[stop+1:]
 		s.phase = after
@@ -235,9 +238,9 @@ func (s *session) clientCommit(data *[]byte, n int, code byte, out *sdk.Steps) b
 	return true
 }
 
+// end ends the session. Refusals of messages announced before are still given.
 func (s *session) end(out *sdk.Steps, reason string) bool {
 	out.End(reason)
 	s.phase = dead
-	s.replies.phase = dead
 	return false
 }

@@ -1,6 +1,9 @@
 package hl7
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // delimiters are MSH-1 and the characters of MSH-2; 0 is one not declared, which no
 // message contains.
@@ -18,16 +21,16 @@ func punctuation(c byte) bool {
 
 // header is a message's MSH segment.
 type header struct {
-	raw    []byte // the segment, without its end
-	fields [22][]byte
+	raw    string // the segment, without its end
+	fields [22]string
 	delimiters
 	odd bool // encoding characters are not usable: delimiters.field only is the message's
 }
 
 // parseHeader reads an MSH segment up to its end. ok is false if not even its first
 // delimiter is to be found.
-func parseHeader(raw []byte) (h header, ok bool) {
-	if len(raw) < 5 || string(raw[:3]) != "MSH" || !punctuation(raw[3]) {
+func parseHeader(raw string) (h header, ok bool) {
+	if len(raw) < 5 || raw[:3] != "MSH" || !punctuation(raw[3]) {
 		return h, false
 	}
 	h.raw = raw
@@ -44,12 +47,12 @@ func parseHeader(raw []byte) (h header, ok bool) {
 
 // encodingCharacters takes MSH-2: component, repetition, escape and subcomponent, and from
 // version 2.7 on a truncation character. The last ones may be missing.
-func (h *header) encodingCharacters(b []byte) bool {
+func (h *header) encodingCharacters(b string) bool {
 	if len(b) < 2 || len(b) > 5 {
 		return false
 	}
-	for i, c := range b {
-		if !punctuation(c) || c == h.field || bytes.IndexByte(b[:i], c) >= 0 {
+	for i := range len(b) {
+		if c := b[i]; !punctuation(c) || c == h.field || strings.IndexByte(b[:i], c) >= 0 {
 			return false
 		}
 	}
@@ -61,38 +64,58 @@ func (h *header) encodingCharacters(b []byte) bool {
 
 // plain reports whether the encoding characters are the recommended ones.
 func (h *header) plain() bool {
-	m := string(h.fields[2])
+	m := h.fields[2]
 	return h.field == '|' && (m == `^~\&` || m == `^~\&#`)
 }
 
 // component returns the n-th component, from 1, of field f.
-func (h *header) componentOf(f, n int) []byte { return component(h.fields[f], h.component, n) }
+func (h *header) componentOf(f, n int) string { return component(h.fields[f], h.component, n) }
 
-// split puts the parts of b between separators into parts and returns their number. What
-// does not fit is ignored.
-func split(b []byte, sep byte, parts [][]byte) int {
-	for n := range parts {
-		i := bytes.IndexByte(b, sep)
-		if i < 0 {
-			parts[n] = b
-			return n + 1
+// chars is a piece of a message.
+type chars interface{ string | []byte }
+
+// split puts the parts of b between separators into parts, and ignores what does not fit.
+// Fields are short: a plain loop is faster than a search for each.
+func split[T chars](b T, sep byte, parts []T) {
+	from, n := 0, 0
+	for i := range len(b) {
+		if b[i] != sep {
+			continue
 		}
-		parts[n], b = b[:i], b[i+1:]
+		parts[n] = b[from:i]
+		from = i + 1
+		if n++; n == len(parts) {
+			return
+		}
 	}
-	return len(parts)
+	parts[n] = b[from:]
 }
 
-// component returns the n-th part, from 1, of b, or nil.
-func component(b []byte, sep byte, n int) []byte {
-	for ; n > 1; n-- {
-		i := bytes.IndexByte(b, sep)
-		if i < 0 {
-			return nil
+// component returns the n-th part, from 1, of b; it is empty if there is none.
+func component[T chars](b T, sep byte, n int) T {
+	from := 0
+	for i := range len(b) {
+		if b[i] != sep {
+			continue
 		}
-		b = b[i+1:]
+		if n--; n == 0 {
+			return b[from:i]
+		}
+		from = i + 1
 	}
-	if i := bytes.IndexByte(b, sep); i >= 0 {
-		b = b[:i]
+	if n > 1 {
+		return b[:0]
+	}
+	return b[from:]
+}
+
+// trim cuts blanks off both ends.
+func trim[T chars](b T) T {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == tab) {
+		b = b[1:]
+	}
+	for n := len(b) - 1; n >= 0 && (b[n] == ' ' || b[n] == tab); n-- {
+		b = b[:n]
 	}
 	return b
 }
@@ -165,6 +188,3 @@ func (d delimiters) named(c byte) byte {
 	}
 	return 0
 }
-
-// trim cuts blanks off both ends.
-func trim(b []byte) []byte { return bytes.Trim(b, " \t") }

@@ -3,6 +3,7 @@ package hl7
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"cordon/policy"
 )
@@ -10,7 +11,7 @@ import (
 // message is what is known of one frame when its operation is announced.
 type message struct {
 	header
-	more  [][]byte // headers of a batch's further messages
+	more  []string // headers of a batch's further messages
 	op    policy.Operation
 	wrong *fault
 	whole bool // its end has been seen
@@ -49,7 +50,7 @@ func (set *settings) read(content []byte, whole bool, quirks anomaly) (m message
 
 func (set *settings) readMessage(content []byte, whole bool, f *facts) (m message, ok bool) {
 	first, ended := firstLine(content)
-	m.header, ok = parseHeader(first)
+	m.header, ok = parseHeader(string(first[:min(len(first), maxHeader)]))
 	if !ok {
 		return m, false
 	}
@@ -113,7 +114,7 @@ func (set *settings) plain(m *message, declared charset, content []byte, whole b
 	if !ok {
 		return nil, undecidableCharset, nil
 	}
-	if f.text != set.assumed {
+	if f.text != set.assumed && set.assumed.hides() {
 		// A device of a set whose characters hide delimiters may not look at MSH-18.
 		other, ok := set.assumed.mask(content, whole)
 		if !ok || !m.sameDelimiters(masked, other) {
@@ -154,8 +155,8 @@ func (h *header) check() *fault {
 		return badDelimiters
 	}
 	for n := 3; n <= 18; n++ {
-		for _, c := range h.fields[n] {
-			if c < ' ' || c > '~' {
+		for i := range len(h.fields[n]) {
+			if c := h.fields[n][i]; c < ' ' || c > '~' {
 				return notASCII
 			}
 		}
@@ -165,13 +166,13 @@ func (h *header) check() *fault {
 			return longField
 		}
 	}
-	kind, rest, _ := cutByte(h.fields[9], h.component)
-	trigger, structure, _ := cutByte(rest, h.component)
+	kind, rest, _ := strings.Cut(h.fields[9], string(rune(h.component)))
+	trigger, structure, _ := strings.Cut(rest, string(rune(h.component)))
 	if len(trim(kind)) == 0 {
 		return noType
 	}
-	for _, part := range [...][]byte{kind, trigger, structure} {
-		if part = trim(part); len(part) > 0 && !isCode(string(part)) {
+	for _, part := range [...]string{kind, trigger, structure} {
+		if part = trim(part); part != "" && !isCode(part) {
 			return badType
 		}
 	}
@@ -272,7 +273,7 @@ func batchMessage(b []byte) int {
 
 func alike(a, b *header) bool {
 	for _, n := range [...]int{1, 2, 3, 4, 5, 6, 9, 11, 12, 15, 16, 18, 21} {
-		if !bytes.Equal(a.fields[n], b.fields[n]) {
+		if a.fields[n] != b.fields[n] {
 			return false
 		}
 	}

@@ -18,7 +18,8 @@ import (
 //	batch            "refuse" (default) or "allow": FHS/BHS batches
 //	assumed_charset  character set of messages that declare none in MSH-18
 //	allow_control    control characters allowed in a message: ["TAB", "LF"]
-//	commit           true: MLLP release 2 commit acknowledgements
+//	commit           true: MLLP release 2 commit acknowledgements; one that a client sends
+//	                 before it has an answer ends the session
 //	loose_segments   true: lines without a segment name are tolerated
 //	loose_ack        true: an answer with a foreign MSA-2 belongs to the oldest message
 //	refuse           anomalies to be refused instead of tolerated: ["lf_ends"]
@@ -95,7 +96,7 @@ func (set *settings) key(key string, value json.RawMessage) error {
 		if err := json.Unmarshal(value, &v); err != nil {
 			return err
 		}
-		set.assumed = encodingOf([]byte(v))
+		set.assumed = encodingOf(v)
 		if v != "" && (set.assumed == unknownSet || set.assumed == wideSet) {
 			return fmt.Errorf("%q is not a character set this plugin reads, try \"UNICODE UTF-8\", \"8859/1\" or \"SHIFT_JIS\"", v)
 		}
