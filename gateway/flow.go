@@ -107,6 +107,14 @@ func (f *flow) room() []byte {
 	return f.window.Bytes(f.arrived, f.low()+sdk.WindowSize)
 }
 
+// ahead reports whether everything has moved and there is room for more, so that the plugin
+// may see it a little later.
+func (f *flow) ahead() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.moved == f.arrived && f.owed == 0 && f.arrived-f.low() < sdk.WindowSize/8
+}
+
 // settle returns the window if nothing in it is needed.
 func (f *flow) settle() {
 	f.mu.Lock()

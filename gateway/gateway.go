@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,11 +137,14 @@ func (g *Gateway) Serve(ctx context.Context, listeners []net.Listener) error {
 			}
 		})
 	}
+	ticking, stop := context.WithCancel(ctx)
+	accepting.Go(func() { g.tidy(ticking) })
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stop()
 	for _, l := range listeners {
 		l.Close()
 	}
@@ -148,6 +152,32 @@ func (g *Gateway) Serve(ctx context.Context, listeners []net.Listener) error {
 	g.drain()
 	return err
 }
+
+// tidy gives memory back to the system once a burst of new sessions is over. Their handshakes
+// leave a heap behind that is some times what the sessions then need, and they may
+// say nothing for days.
+func (g *Gateway) tidy(ctx context.Context) {
+	const pause = time.Second
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	var seen, tidied uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := g.count.Load()
+		if now == seen && now-tidied >= tidyAfter {
+			debug.FreeOSMemory()
+			tidied = now
+		}
+		seen = now
+	}
+}
+
+// tidyAfter is how many sessions make it worth while.
+const tidyAfter = 100
 
 // drain ends every session: quiet ones at once, busy ones when they fall quiet or at
 // Limits.DrainTimeout.

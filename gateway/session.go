@@ -210,7 +210,7 @@ func (s *session) pump(f *flow) error {
 func (s *session) tell(f *flow, end bool) error {
 	for {
 		before := f.covered
-		steps, more, err := s.inspection.Notify(f.dir, f.window, f.arrived, end)
+		steps, more, err := s.inspection.Notify(f.dir, f.window, f.arrived, end, f.ahead())
 		if err != nil {
 			return err
 		}

@@ -48,13 +48,18 @@ func (i *Inspection) Err() error {
 }
 
 // Notify shows the plugin the bytes of dir up to the offset arrived, in w, and returns its
-// steps. more says that it has more to say about the same bytes: notify again.
-func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end bool) (steps []sdk.Step, more bool, err error) {
+// steps. more says that it has more to say about the same bytes: notify again. With
+// soon, the plugin may see them lingerTime later: for bytes that have moved already.
+func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end, soon bool) (steps []sdk.Step, more bool, err error) {
 	f := wire.Notice{Session: i.id, Dir: dir, Arrived: arrived, End: end}
 	if w != nil {
 		f.Window = w.ID
 	}
-	a, err := i.ask(f, slotNotice+int(dir))
+	send := i.process.send
+	if soon {
+		send = func(f frame) error { i.process.sendSoon(f); return nil }
+	}
+	a, err := i.ask(f, slotNotice+int(dir), send)
 	return a.List, a.More, err
 }
 
@@ -62,7 +67,7 @@ func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end boo
 // the asker, which may also come with a later answer. after is the offset up to which bytes
 // of the asker's direction have moved.
 func (i *Inspection) Refuse(op sdk.OpID, after int64, why sdk.Refusal) ([]sdk.Step, error) {
-	a, err := i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl)
+	a, err := i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl, i.process.send)
 	return a.List, err
 }
 
@@ -84,14 +89,14 @@ func (i *Inspection) Close() {
 	}
 }
 
-func (i *Inspection) ask(f frame, slot int) (wire.Steps, error) {
+func (i *Inspection) ask(f frame, slot int, send func(frame) error) (wire.Steps, error) {
 	p := i.process
 	i.awaited[slot].Store(true)
 	if p.owed.Load() == 0 {
 		p.progress.Store(int64(time.Since(started))) // before owed grows, or watch sees an old one
 	}
 	p.owed.Add(1)
-	if err := p.send(f); err != nil {
+	if err := send(f); err != nil {
 		return wire.Steps{}, err
 	}
 	select {

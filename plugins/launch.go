@@ -134,6 +134,10 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 		steps: steps, pool: newPool(windows, c.Windows),
 		sessions: map[uint64]*Inspection{}, done: make(chan struct{}),
 	}
+	p.linger = time.AfterFunc(time.Hour, func() {
+		p.queue.Lock()
+		p.flush() // an error has ended the process
+	})
 	err = p.start(ctx)
 	theirSteps.Close()
 	theirWindows.Close()

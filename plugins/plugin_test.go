@@ -96,7 +96,7 @@ func TestInspection(t *testing.T) {
 	}
 	defer i.GiveWindow(w)
 	copy(w.Bytes(0, 8), "one\ntwo\n")
-	steps, _, err := i.Notify(sdk.Forward, w, 8, false)
+	steps, _, err := i.Notify(sdk.Forward, w, 8, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		copy(w.Bytes(0, int64(len(word))), word)
-		if _, _, err := i.Notify(sdk.Forward, w, int64(len(word)), false); err == nil {
+		if _, _, err := i.Notify(sdk.Forward, w, int64(len(word)), false, false); err == nil {
 			t.Fatalf("%q: got steps from a dead plugin", word)
 		}
 		i.GiveWindow(w)

@@ -28,9 +28,15 @@ type process struct {
 	readers  sync.WaitGroup
 	done     chan struct{} // closed when the process is given up; cause is set before
 
-	steps   *net.UnixConn
-	writing sync.Mutex
-	out     []byte // owned by the holder of writing
+	steps *net.UnixConn
+
+	// Frames on their way to the plugin. Whoever finds nobody writing writes, and goes on as
+	// long as others have added frames meanwhile: under load many share one system call.
+	queue   sync.Mutex
+	queued  []byte
+	spare   []byte
+	writing bool
+	linger  *time.Timer // sends what waits for company, see sendSoon
 
 	// An answer is owed while owed > 0; progress is when the last one came, or the first
 	// was asked for, in ns of the monotonic clock since started.
@@ -61,7 +67,7 @@ func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, e
 	i.id = p.next
 	p.sessions[i.id] = i
 	p.mu.Unlock()
-	a, err := i.ask(wire.Open{Session: i.id, Service: service}, slotControl)
+	a, err := i.ask(wire.Open{Session: i.id, Service: service}, slotControl, p.send)
 	if err != nil {
 		i.Close()
 		return nil, nil, err
@@ -73,10 +79,43 @@ func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, e
 type frame interface{ Append([]byte) []byte }
 
 func (p *process) send(f frame) error {
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	p.out = f.Append(p.out[:0])
-	if _, err := p.steps.Write(p.out); err != nil {
+	p.queue.Lock()
+	p.queued = f.Append(p.queued)
+	return p.flush()
+}
+
+// sendSoon sends f together with the next frame, or by itself after lingerTime: for
+// frames nobody waits for. Waking the plugin once for two frames costs half.
+func (p *process) sendSoon(f frame) {
+	p.queue.Lock()
+	defer p.queue.Unlock()
+	if len(p.queued) == 0 && !p.writing {
+		p.linger.Reset(lingerTime)
+	}
+	p.queued = f.Append(p.queued)
+}
+
+const lingerTime = time.Millisecond
+
+// flush writes what is queued, unless somebody is at it. p.queue is held, and released.
+func (p *process) flush() error {
+	if p.writing {
+		p.queue.Unlock()
+		return nil
+	}
+	p.writing = true
+	var err error
+	for len(p.queued) > 0 && err == nil {
+		out := p.queued
+		p.queued = p.spare[:0]
+		p.queue.Unlock()
+		_, err = p.steps.Write(out)
+		p.queue.Lock()
+		p.spare = out
+	}
+	p.writing = false
+	p.queue.Unlock()
+	if err != nil {
 		return p.kill(fmt.Errorf("write to plugin %s: %w", p.config.Protocol, err))
 	}
 	return nil
@@ -142,6 +181,7 @@ func (p *process) kill(cause error) error {
 // bury waits until the process and the goroutines around it have ended, and frees what
 // it had. Sessions still hold windows then; they go with the last of them.
 func (p *process) bury() {
+	p.linger.Stop()
 	p.steps.Close()
 	p.mu.Lock()
 	for _, i := range p.sessions {

@@ -62,7 +62,8 @@ func (l *loop) receiveWindows(c *net.UnixConn) error {
 	}
 }
 
-// run answers frames until the gateway closes the channel.
+// run answers frames until the gateway closes the channel. Frames that came together are
+// answered together.
 func (l *loop) run() error {
 	r := bufio.NewReaderSize(l.conn, 64<<10)
 	for {
@@ -73,8 +74,18 @@ func (l *loop) run() error {
 		if err := l.answer(f); err != nil {
 			return err
 		}
+		if len(l.out) == 0 || r.Buffered() > 0 && len(l.out) < answerBatch {
+			continue // a frame that is cut is on its way: the gateway writes whole ones
+		}
+		if _, err := l.conn.Write(l.out); err != nil {
+			return ended(err)
+		}
+		l.out = l.out[:0]
 	}
 }
+
+// answerBatch is the bytes of answers after which they are sent, whatever else has come.
+const answerBatch = 64 << 10
 
 func (l *loop) answer(f any) error {
 	var a wire.Steps
@@ -120,13 +131,13 @@ func (l *loop) answer(f any) error {
 	default:
 		return fmt.Errorf("answer the gateway: a %T is not for a plugin", f)
 	}
-	l.out = a.Append(l.out[:0])
-	if len(a.List) > sdk.MaxSteps || len(l.out) > wire.MaxFrame {
+	before := len(l.out)
+	l.out = a.Append(l.out)
+	if len(a.List) > sdk.MaxSteps || len(l.out)-before > wire.MaxFrame {
 		a.List = []sdk.Step{{Kind: sdk.StepEnd, Reason: "the inspector's answer is too long"}}
-		l.out = a.Append(l.out[:0])
+		l.out = a.Append(l.out[:before])
 	}
-	_, err := l.conn.Write(l.out)
-	return err
+	return nil
 }
 
 // inspect shows data. Where a refusal waits for bytes that have moved already, it shows those
