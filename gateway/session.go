@@ -75,7 +75,7 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 	subject, err := g.identify(ctx, c.Conn)
 	if err != nil {
 		g.recordStranger(r, source, err)
-		conn.Close()
+		hangUp(conn)
 		g.leave(source)
 		return
 	}
@@ -91,6 +91,18 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 	}
 	s.start()
 }
+
+// hangUp closes a connection so that the peer reads the alert it was sent: a socket that is
+// closed with unread bytes is reset, and what was sent is lost.
+func hangUp(conn *net.TCPConn) {
+	conn.CloseWrite()
+	conn.SetReadDeadline(time.Now().Add(alertTimeout))
+	io.CopyN(io.Discard, conn, 64<<10)
+	conn.Close()
+}
+
+// alertTimeout is how long a refused stranger may hold a place to read why.
+const alertTimeout = 200 * time.Millisecond
 
 // connect asks whether the subject may connect at all, and if so dials the device. A
 // subject who may not still gets an inspection: it is refused in its own protocol.
@@ -111,6 +123,12 @@ func (s *session) connect(ctx context.Context) error {
 		s.refused = &d
 	}
 	s.request.Phase = policy.PhaseOperation
+	forward, reverse := &s.flows[sdk.Forward], &s.flows[sdk.Reverse]
+	forward.dir, forward.mode, forward.src = sdk.Forward, sdk.Held, s.client
+	reverse.dir, reverse.dst = sdk.Reverse, s.client
+	if s.device != nil {
+		forward.dst, reverse.src = s.device, s.device
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, g.Limits.PluginTimeout)
 	defer cancel()
@@ -119,18 +137,11 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	s.inspection = inspection
-	modes := inspection.Modes()
+	// The plugin names the mode; that replies are not shown at all only the site can say.
+	reverse.mode = min(inspection.Modes()[sdk.Reverse], sdk.Observed)
 	if s.route.UnseenReply {
-		modes[sdk.Reverse] = sdk.Unseen
-	}
-	forward, reverse := &s.flows[sdk.Forward], &s.flows[sdk.Reverse]
-	forward.dir, forward.mode, forward.src = sdk.Forward, sdk.Held, s.client
-	reverse.dir, reverse.mode, reverse.dst = sdk.Reverse, modes[sdk.Reverse], s.client
-	if reverse.mode == sdk.Unseen {
+		reverse.mode = sdk.Unseen
 		reverse.covered = sdk.Unlimited // nothing is left to be shown
-	}
-	if s.device != nil {
-		forward.dst, reverse.src = s.device, s.device
 	}
 	for i := range s.flows {
 		s.flows[i].insp, s.flows[i].patience = inspection, g.Limits.WriteTimeout

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"cordon/plugins/sdk"
 )
@@ -12,7 +14,7 @@ import (
 //
 // Its settings, all optional:
 //
-//	max_message      bytes of one message, 1024 to 1 GiB; default 1 MiB
+//	max_message      bytes of one message, 1KiB to 1GiB, "64MiB" or a number; default 1MiB
 //	deny_code        "AR" (default) or "AE": the answer to what the policy refuses
 //	no_ack           true: senders expect no answers; refusals are silent
 //	batch            "refuse" (default) or "allow": FHS/BHS batches
@@ -77,7 +79,8 @@ func parseSettings(raw json.RawMessage) (*settings, error) {
 func (set *settings) key(key string, value json.RawMessage) error {
 	switch key {
 	case "max_message":
-		if err := json.Unmarshal(value, &set.maxMessage); err != nil {
+		var err error
+		if set.maxMessage, err = size(value); err != nil {
 			return err
 		}
 		if set.maxMessage < minMessage || set.maxMessage > maxMessage {
@@ -145,4 +148,25 @@ func oneOf(value json.RawMessage, to *string, choices ...string) error {
 	}
 	*to = v
 	return nil
+}
+
+// size reads a number of bytes, or a text such as "64MiB".
+func size(value json.RawMessage) (int64, error) {
+	var n int64
+	if json.Unmarshal(value, &n) == nil {
+		return n, nil
+	}
+	var text string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return 0, fmt.Errorf("%.40s is not a size such as 64MiB", value)
+	}
+	units := map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+	for unit, factor := range units {
+		if digits, ok := strings.CutSuffix(text, unit); ok {
+			if n, err := strconv.ParseInt(digits, 10, 32); err == nil && n > 0 {
+				return n * factor, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("%.40q is not a size such as 64MiB", text)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	for _, good := range []string{"", `{}`, `{"max_message":67108864,"deny_code":"AE","no_ack":true,"batch":"allow","assumed_charset":"SHIFT_JIS",
+	for _, good := range []string{"", `{}`, `{"max_message":"64MiB"}`, `{"max_message":67108864,"deny_code":"AE","no_ack":true,"batch":"allow","assumed_charset":"SHIFT_JIS",
 		"allow_control":["TAB","LF"],"commit":true,"loose_segments":true,"loose_ack":true,"refuse":["lf_ends"]}`} {
 		if _, err := parseSettings([]byte(good)); err != nil {
 			t.Errorf("%s: %v", good, err)
@@ -18,6 +18,9 @@ func TestSettings(t *testing.T) {
 		`{"max_mesage":1}`:             `hl7 setting "max_mesage": there is no such setting`,
 		`{"max_message":1}`:            `hl7 setting "max_message": 1 is not between 1024 and 1073741824 bytes`,
 		`{"max_message":1073741825}`:   "between",
+		`{"max_message":"2GiB"}`:       "between",
+		`{"max_message":"-1MiB"}`:      "is not a size",
+		`{"max_message":true}`:         "is not a size",
 		`{"max_message":"1 MiB"}`:      `hl7 setting "max_message"`,
 		`{"deny_code":"AA"}`:           `hl7 setting "deny_code": "AA" is none of`,
 		`{"batch":true}`:               `hl7 setting "batch"`,
