@@ -232,10 +232,11 @@ func TestNeverForgets(t *testing.T) {
 
 func pemBytes(t testing.TB, text []byte) []byte {
 	block, _ := pem.Decode(text)
-	if block == nil {
-		t.Fatal("no PEM")
+	if block != nil {
+		return block.Bytes
 	}
-	return block.Bytes
+	t.Fatal("no PEM")
+	return nil
 }
 
 // hospital is an existing authority with its own ways: it knows SPIFFE names and no

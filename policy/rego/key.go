@@ -106,20 +106,6 @@ func (k *keyPlan) add(p part) {
 	}
 }
 
-// covers reports whether every value o depends on is one that k depends on.
-func (k *keyPlan) covers(o *keyPlan) bool {
-	return !o.clock && !slices.ContainsFunc(o.parts, func(p part) bool {
-		whole := part{leaf: p.leaf}
-		switch p.leaf {
-		case leafLabel:
-			whole.leaf = leafDeviceLabels
-		case leafAttribute:
-			whole.leaf = leafOperationAttributes
-		}
-		return !slices.Contains(k.parts, p) && !slices.Contains(k.parts, whole)
-	})
-}
-
 // append adds the key of r to b. Every value carries its length or has a fixed
 // one, and absent differs from empty, so different values never share a key.
 func (k *keyPlan) append(b []byte, r *policy.Request) []byte {

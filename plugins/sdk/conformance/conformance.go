@@ -82,7 +82,7 @@ func Run(t *testing.T, p sdk.Protocol, settings string, dialogues ...Dialogue) {
 // configure checks a protocol's description and makes the maker of its inspectors.
 func configure(p sdk.Protocol, settings string) (func() sdk.Inspector, error) {
 	if p.Name == "" || p.Version == "" || p.Configure == nil {
-		return nil, errors.New("Protocol lacks its Name, Version or Configure")
+		return nil, errors.New("the Protocol lacks its Name, Version or Configure")
 	}
 	for dir, m := range p.Modes {
 		if m != sdk.Held && m != sdk.Observed {
