@@ -15,7 +15,8 @@ func Initial(name, trustDomain string) ([]byte, error) {
 	return text, nil
 }
 
-const initial = `# The configuration of one Cordon gateway. After a change: cordon check -c cordon.yaml
+const initial = `# yaml-language-server: $schema=./cordon.schema.json
+# The configuration of one Cordon gateway. After a change: cordon check -c cordon.yaml
 # Paths are relative to this file. Durations: 500ms 30s 5m 8h. Sizes: 64MiB.
 version: 1
 
