@@ -19,7 +19,7 @@ const (
 	codeBase     = uint64(len(codeAlphabet))
 	codeMin      = 5  // characters without the dash
 	codeMax      = 12 // 5·10^17 entries, beyond what any log reaches
-	codeRounds   = 8
+	codeRounds   = 6
 )
 
 // codes turns indices into codes and back. The order is a keyed permutation of all
@@ -57,9 +57,9 @@ func (c *codes) code(index int64) string {
 	l, r := x/low%high, x%low
 	for i := range codeRounds {
 		if i%2 == 0 {
-			l = (l + c.mix(i, n, r)%high) % high
+			l = wrap(l+c.mix(i, n, r)%high, high)
 		} else {
-			r = (r + c.mix(i, n, l)%low) % low
+			r = wrap(r+c.mix(i, n, l)%low, low)
 		}
 	}
 	var text [codeMax + 1]byte
@@ -114,9 +114,9 @@ func (c *codes) index(text string) (int64, error) {
 	}
 	for i := codeRounds - 1; i >= 0; i-- {
 		if i%2 == 0 {
-			l = (l + high - c.mix(i, n, r)%high) % high
+			l = wrap(l+high-c.mix(i, n, r)%high, high)
 		} else {
-			r = (r + low - c.mix(i, n, l)%low) % low
+			r = wrap(r+low-c.mix(i, n, l)%low, low)
 		}
 	}
 	x := l*low + r
@@ -132,6 +132,14 @@ func (c *codes) mix(round, n int, half uint64) uint64 {
 	binary.LittleEndian.PutUint64(c.scratch[8:], half)
 	c.block.Encrypt(c.scratch[:], c.scratch[:])
 	return binary.LittleEndian.Uint64(c.scratch[:])
+}
+
+// wrap is x mod m for x < 2m.
+func wrap(x, m uint64) uint64 {
+	if x >= m {
+		return x - m
+	}
+	return x
 }
 
 // halves returns how many values the characters before and after the dash have.

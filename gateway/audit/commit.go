@@ -31,29 +31,45 @@ func (l *Log) lead() {
 	}
 }
 
-// leadOnce writes one batch and hands the lead over.
+// leadOnce writes one batch and leaves what came meanwhile to another goroutine.
 func (l *Log) leadOnce() {
 	l.commitNext()
-	go l.lead()
+	l.mu.Lock()
+	more := !l.stepDown()
+	l.mu.Unlock()
+	if more {
+		go l.lead()
+	}
+}
+
+// stepDown gives up the lead unless a batch is pending. The caller leads and holds mu.
+func (l *Log) stepDown() bool {
+	if l.pending != nil {
+		return false
+	}
+	l.leading = false
+	l.work.Done()
+	return true
 }
 
 // commitNext writes the pending batch and returns its length. 0: nothing was pending
 // and the lead is given up.
 func (l *Log) commitNext() int {
 	l.mu.Lock()
-	b := l.pending
-	if b == nil {
-		l.leading = false
+	if l.stepDown() {
 		l.mu.Unlock()
-		l.work.Done()
 		return 0
 	}
+	b := l.pending
 	l.pending = nil
 	l.mu.Unlock()
 
+	start := time.Now()
 	shortage, err := l.write(b)
+	took := time.Since(start)
 
 	l.mu.Lock()
+	l.prompt = took < l.cfg.Prompt
 	if err != nil {
 		l.failBatches(b, err)
 	} else {
@@ -154,7 +170,10 @@ func (l *Log) setUnwritable(cause error, reserve bool) {
 		l.since = time.Now()
 		l.missed = 0
 		l.cfg.Logger.Error("audit: log unwritable, operations are refused", "error", cause)
-		time.AfterFunc(l.cfg.probe, l.tryAgain)
+		if !l.probing {
+			l.probing = true
+			time.AfterFunc(l.cfg.probe, l.tryAgain)
+		}
 	}
 	l.err = fmt.Errorf("%w: %w", ErrUnwritable, cause)
 	l.reserve = reserve
@@ -165,6 +184,7 @@ func (l *Log) setUnwritable(cause error, reserve bool) {
 func (l *Log) tryAgain() {
 	l.mu.Lock()
 	if l.closed || l.err == nil {
+		l.probing = false
 		l.mu.Unlock()
 		return
 	}

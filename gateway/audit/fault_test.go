@@ -15,43 +15,50 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// history drives a log through appends, rolls, checkpoints and a reopening, whatever
-// the disk does, and returns what was acknowledged. It gives up a log that does not
-// recover; nil acked means it could not even be opened.
-func history(t *testing.T, cfg Config) map[int64]string {
+// history drives a log through two lives of appends, rolls and checkpoints, whatever
+// the disk does, and returns what was acknowledged. A log that does not recover dies as
+// its process would.
+func history(t *testing.T, cfg Config, d *faultDisk) map[int64]string {
 	acked := map[int64]string{}
-	for life := range 2 {
+	for d.life = range 2 {
 		l, err := Open(cfg)
 		if err != nil {
-			return acked
+			continue
 		}
-		for i := range 8 {
-			e := Entry{Kind: KindDecision, Note: fmt.Sprint(life, "/", i, strings.Repeat(".", 500))}
-			for try := 0; ; try++ {
-				r, err := l.Append(context.Background(), e)
-				if err == nil {
-					if was, twice := acked[r.Index]; twice {
-						t.Fatalf("index %d acknowledged for %.6q and %.6q", r.Index, was, e.Note)
-					}
-					acked[r.Index] = e.Note
-					break
-				}
-				if !errors.Is(err, ErrUnwritable) || l.Err() == nil && try > 20 {
-					t.Fatal(err)
-				}
-				if try == 20 {
-					l.abandon()
-					return acked
-				}
-				time.Sleep(100 * time.Microsecond)
-			}
-			if i%4 == 2 {
-				l.sign(true)
-			}
+		if appendSome(t, l, d.life, acked) {
+			l.Close()
+		} else {
+			l.abandon()
 		}
-		l.Close()
 	}
 	return acked
+}
+
+func appendSome(t *testing.T, l *Log, life int, acked map[int64]string) (alive bool) {
+	for i := range 8 {
+		e := Entry{Kind: KindDecision, Note: fmt.Sprint(life, "/", i, strings.Repeat(".", 500))}
+		for try := 0; ; try++ {
+			r, err := l.Append(context.Background(), e)
+			if err == nil {
+				if was, twice := acked[r.Index]; twice {
+					t.Fatalf("index %d acknowledged for %.6q and %.6q", r.Index, was, e.Note)
+				}
+				acked[r.Index] = e.Note
+				break
+			}
+			if !errors.Is(err, ErrUnwritable) || l.Err() == nil && try > 20 {
+				t.Fatal(err)
+			}
+			if try == 20 {
+				return false
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		if i%4 == 2 {
+			l.sign(true)
+		}
+	}
+	return true
 }
 
 func faultLimits() limits {
@@ -64,34 +71,33 @@ func faultLimits() limits {
 
 // Every call of the disk fails, once or from then on, and the power may go away after.
 func TestDiskFaults(t *testing.T) {
-	failing := map[string]func(at, call int, op string) error{
-		"once":  func(at, call int, op string) error { return fault(call == at, syscall.EIO) },
-		"twice": func(at, call int, op string) error { return fault(call == at || call == at+1, syscall.EIO) },
-		"from then on": func(at, call int, op string) error {
-			return fault(call >= at, syscall.EIO)
-		},
-		"full": func(at, call int, op string) error {
+	failing := map[string]func(at, call, life int, op string) error{
+		"once":          func(at, call, _ int, _ string) error { return fault(call == at, syscall.EIO) },
+		"twice":         func(at, call, _ int, _ string) error { return fault(call == at || call == at+1, syscall.EIO) },
+		"from then on":  func(at, call, _ int, _ string) error { return fault(call >= at, syscall.EIO) },
+		"until restart": func(at, call, life int, _ string) error { return fault(call >= at && life == 0, syscall.EIO) },
+		"full": func(at, call, _ int, op string) error {
 			return fault(call >= at && (op == "write" || op == "open"), syscall.ENOSPC)
 		},
-		"full, then freed": func(at, call int, op string) error {
+		"full, then freed": func(at, call, _ int, op string) error {
 			return fault(call >= at && call < at+20 && (op == "write" || op == "open"), syscall.ENOSPC)
 		},
 	}
-	cuts := 14
+	step := 1
 	if testing.Short() {
-		cuts = 1
+		step = 5
 	}
 	for name, fails := range failing {
 		t.Run(name, func(t *testing.T) {
 			runs := 0
-			for at := 1; ; at++ {
+			for at := 1; ; at += step {
 				reached := false
-				for cut := range cuts {
+				for cut := range 2 {
 					cfg := testConfig(t, Config{Dir: filepath.Join(t.TempDir(), "log"), limits: faultLimits()})
 					d := newFaultDisk(cfg.Dir, at<<8|cut)
 					cfg.disk = d
-					d.fail = func(call int, op string) error { return fails(at, call, op) }
-					acked := history(t, cfg)
+					d.fail = func(call int, op string) error { return fails(at, call, d.life, op) }
+					acked := history(t, cfg, d)
 					reached = reached || d.calls >= at
 					if cut > 0 {
 						d.powerCut(t)
@@ -129,7 +135,6 @@ func survived(t *testing.T, cfg Config, acked map[int64]string, when string) {
 		t.Fatalf("%s: %d entries acknowledged, the next is %d", when, len(acked), r.Index)
 	}
 	mustClose(t, l)
-	t.Log(when)
 	if rep := mustVerify(t, cfg.Dir, nil); rep.Signed != rep.Size {
 		t.Fatalf("%s: %+v", when, rep)
 	}
@@ -198,9 +203,12 @@ type gate struct {
 	osDisk
 	mu   sync.Mutex
 	shut chan struct{} // nil: open
+	err  error         // what they then return
 }
 
-func (g *gate) set(c chan struct{}) { g.mu.Lock(); g.shut = c; g.mu.Unlock() }
+func (g *gate) set(c chan struct{})           { g.mu.Lock(); g.shut = c; g.mu.Unlock() }
+func (g *gate) fail(err error)                { g.mu.Lock(); g.err = err; g.mu.Unlock() }
+func (g *gate) state() (chan struct{}, error) { g.mu.Lock(); defer g.mu.Unlock(); return g.shut, g.err }
 
 func (g *gate) OpenFile(name string, flag int, perm os.FileMode) (file, error) {
 	f, err := g.osDisk.OpenFile(name, flag, perm)
@@ -216,18 +224,86 @@ type gatedFile struct {
 }
 
 func (f gatedFile) Sync() error {
-	f.g.mu.Lock()
-	c := f.g.shut
-	f.g.mu.Unlock()
-	if c != nil {
+	if c, _ := f.g.state(); c != nil {
 		<-c
+	}
+	if _, err := f.g.state(); err != nil {
+		return err
 	}
 	return f.osFile.Sync()
 }
 
-func TestSlowDisk(t *testing.T) {
+// What waits behind a batch that fails has indices that no longer follow.
+func TestFailedBatchTakesQueueAlong(t *testing.T) {
 	g := &gate{}
-	l := openTest(t, Config{limits: small(), disk: g})
+	lim := small()
+	lim.sign = time.Hour
+	l := openTest(t, Config{limits: lim, disk: g})
+	mustAppend(t, l, Entry{Kind: KindStart})
+	c := make(chan struct{})
+	g.set(c)
+	var wg sync.WaitGroup
+	for i := range 3 {
+		wg.Go(func() {
+			if r, err := l.Append(t.Context(), Entry{Kind: KindStart}); !errors.Is(err, ErrUnwritable) {
+				t.Errorf("acknowledged as %+v, %v", r, err)
+			}
+		})
+		eventually(t, "it waits", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.next == int64(i)+2 })
+	}
+	g.fail(syscall.EIO)
+	g.set(nil)
+	close(c)
+	wg.Wait()
+	if err := l.Err(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("health: %v", err)
+	}
+	g.fail(nil)
+	eventually(t, "recovery", func() bool { return l.Err() == nil })
+	if r := mustAppend(t, l, Entry{Kind: KindStart}); r.Index != 2 { // 1 tells of the gap
+		t.Errorf("index %d", r.Index)
+	}
+	mustClose(t, l)
+	mustVerify(t, l.cfg.Dir, nil)
+}
+
+// With Config.Prompt the appender that meets the slow disk first stays; no other does.
+func TestPromptOnSlowDisk(t *testing.T) {
+	g := &gate{}
+	l := openTest(t, Config{limits: small(), disk: g, Prompt: time.Millisecond})
+	c := make(chan struct{})
+	g.set(c)
+	first := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := l.Append(ctx, Entry{Kind: KindStart})
+		first <- err
+	}()
+	time.Sleep(5 * time.Millisecond)
+	close(c)
+	<-first
+	c = make(chan struct{})
+	g.set(c)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := l.Append(ctx, Entry{Kind: KindStart}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("append to a disk known to be slow: %v", err)
+	}
+	g.set(nil)
+	close(c)
+}
+
+func TestSlowDisk(t *testing.T) {
+	few := small()
+	few.queueCount = 9 // the 8 that wait, and one
+	t.Run("bytes", func(t *testing.T) { slowDisk(t, small()) })
+	t.Run("count", func(t *testing.T) { slowDisk(t, few) })
+}
+
+func slowDisk(t *testing.T, lim limits) {
+	g := &gate{}
+	l := openTest(t, Config{limits: lim, disk: g})
 	mustAppend(t, l, Entry{Kind: KindStart})
 	c := make(chan struct{})
 	g.set(c)
@@ -247,7 +323,7 @@ func TestSlowDisk(t *testing.T) {
 
 	// The queue is bounded: soon entries are refused without waiting.
 	full := 0
-	for range 10_000 {
+	for range 2000 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		go func() { cancel() }()
 		_, err := l.Append(ctx, Entry{Kind: KindStart})
@@ -262,7 +338,7 @@ func TestSlowDisk(t *testing.T) {
 	count, size := l.pending.count, len(l.pending.lines)
 	l.mu.Unlock()
 	if full == 0 || count > l.cfg.queueCount || size > l.cfg.queueBytes+1 {
-		t.Errorf("%d of 10000 entries refused by the queue, which holds %d entries of %d bytes", full, count, size)
+		t.Errorf("%d of 2000 entries refused by the queue, which holds %d entries of %d bytes", full, count, size)
 	}
 
 	g.set(nil)
@@ -374,4 +450,16 @@ func TestReserveUsedUp(t *testing.T) {
 	mustClose(t, l)
 	mustVerify(t, cfg.Dir, nil)
 	checkNotes(t, cfg.Dir, notes)
+}
+
+// The last byte of a segment stays zero: endsClean relies on it.
+func TestLastByteIsNeverUsed(t *testing.T) {
+	s, err := createSegment(osDisk{}, t.TempDir(), "x", 1, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.f.Close()
+	if room := int(s.size - s.end); s.fits(room) || !s.fits(room-1) {
+		t.Errorf("of %d bytes: all fit: %v; all but one: %v", room, s.fits(room), s.fits(room-1))
+	}
 }

@@ -26,6 +26,7 @@ type faultDisk struct {
 	moves []func(map[string]*inode)
 
 	calls int
+	life  int // set by the test
 	rnd   *rand.Rand
 	fail  func(call int, op string) error // nil: succeed
 	lies  bool                            // Sync does nothing: the negative control

@@ -19,10 +19,17 @@ var ErrUnwritable = errors.New("audit log is unwritable")
 
 // Config says where a log is.
 type Config struct {
-	Dir     string       // its folder, made if missing; no other writer, no network file system
-	Origin  string       // the log's name in checkpoints, as a URL without scheme: "cordon.example/ward-3". Empty: the one it has
-	Gateway string       // written into entries that name no gateway
-	Logger  *slog.Logger // nil: slog.Default(). Warn: something was repaired; Error: the log is unwritable
+	Dir     string // its folder, made if missing; no other writer, no network file system
+	Origin  string // the log's name in checkpoints, as a URL without scheme: "cordon.example/ward-3". Empty: the one it has
+	Gateway string // written into entries that name no gateway
+
+	// Prompt, if > 0, spares an appender that finds the disk idle two goroutine switches:
+	// as long as commits take less than Prompt, it waits for the disk itself. The price is
+	// that when the disk turns slow, that one appender returns only when the disk does,
+	// whatever its ctx. 0: every Append returns when its ctx ends.
+	Prompt time.Duration
+
+	Logger *slog.Logger // nil: slog.Default(). Warn: something was repaired; Error: the log is unwritable
 
 	limits
 	disk disk
@@ -72,6 +79,7 @@ type Log struct {
 	spare   batch  // buffers to use again
 	codes   *codes
 	closed  bool
+	prompt  bool           // the last commit took less than Config.Prompt
 	leading bool           // somebody holds the lead: the right to touch seg
 	work    sync.WaitGroup // goroutines of the log
 
@@ -80,6 +88,7 @@ type Log struct {
 
 	err     error // why the log is unwritable, wrapping ErrUnwritable; nil if it is well
 	reserve bool  // if err != nil: refusals may still be written
+	probing bool  // a timer will try again
 	since   time.Time
 	missed  int64 // entries refused since then
 
@@ -116,9 +125,8 @@ type Receipt struct {
 // treated as not recorded, although after a crash or a late disk it may yet be found in
 // the log. Unless e itself is malformed, the error wraps ErrUnwritable.
 //
-// Append blocks until the disk answers or ctx ends. With a ctx that never ends the
-// caller may do the disk's work itself, which spares a lone appender two goroutine
-// switches but binds it to the disk however slow that is.
+// Append blocks until the disk answers or ctx ends (but see Config.Prompt); with a ctx
+// that cannot end, the caller may be the one who waits for the disk call itself.
 func (l *Log) Append(ctx context.Context, e Entry) (Receipt, error) {
 	if e.Gateway == "" {
 		e.Gateway = l.cfg.Gateway
@@ -141,15 +149,14 @@ func (l *Log) Append(ctx context.Context, e Entry) (Receipt, error) {
 		l.mu.Unlock()
 		return Receipt{}, err
 	}
-	lead := l.takeLead()
+	lead, prompt := l.takeLead(), l.prompt
 	l.mu.Unlock()
 
-	if lead {
-		if ctx.Done() == nil {
-			l.leadOnce()
-		} else {
-			go l.lead()
-		}
+	switch {
+	case lead && (prompt || ctx.Done() == nil):
+		l.leadOnce()
+	case lead:
+		go l.lead()
 	}
 	select {
 	case <-b.done:

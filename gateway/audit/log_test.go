@@ -161,7 +161,13 @@ func TestOneWriter(t *testing.T) {
 }
 
 func TestConcurrentAppends(t *testing.T) {
-	l := openTest(t, Config{limits: small()})
+	for _, prompt := range []time.Duration{0, time.Millisecond, time.Hour} {
+		t.Run(prompt.String(), func(t *testing.T) { concurrentAppends(t, prompt) })
+	}
+}
+
+func concurrentAppends(t *testing.T, prompt time.Duration) {
+	l := openTest(t, Config{limits: small(), Prompt: prompt})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	notes := map[int64]string{}

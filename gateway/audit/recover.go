@@ -2,16 +2,13 @@ package audit
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -24,7 +21,7 @@ import (
 // since that checkpoint are read: Verify reads all.
 func Open(cfg Config) (*Log, error) {
 	cfg.setDefaults()
-	l := &Log{cfg: cfg}
+	l := &Log{cfg: cfg, prompt: cfg.Prompt > 0}
 	err := os.MkdirAll(cfg.Dir, 0o700)
 	if err == nil {
 		l.lock, err = lockFolder(cfg.Dir)
@@ -97,95 +94,6 @@ func (l *Log) abandon() {
 		}
 	}
 	l.lock.Close()
-}
-
-// openKeys reads the keys, or makes them in a folder without entries. The signing key
-// is written last: where it is, the others are.
-func (l *Log) openKeys() error {
-	dir := l.cfg.Dir
-	skey, err := os.ReadFile(filepath.Join(dir, fileKey))
-	if errors.Is(err, os.ErrNotExist) {
-		for _, sign := range []string{fileCheckpoint, filepath.Base(segmentPath(dir, 1))} {
-			if _, err := os.Lstat(filepath.Join(dir, sign)); err == nil {
-				return &Damage{0, "the signing key is missing: " + filepath.Join(dir, fileKey)}
-			}
-		}
-		if skey, err = l.makeKeys(); err != nil {
-			return fmt.Errorf("make keys: %w", err)
-		}
-	} else if err != nil {
-		return err
-	}
-	if l.signer, err = note.NewSigner(strings.TrimSpace(string(skey))); err != nil {
-		return fmt.Errorf("read signing key %q: %w", filepath.Join(dir, fileKey), err)
-	}
-	keys, err := readPublicKeys(dir)
-	if err != nil {
-		return err
-	}
-	v := keys.verifier
-	if v.Name() != l.signer.Name() || v.KeyHash() != l.signer.KeyHash() {
-		return fmt.Errorf("%s in it is not the public half of %s", fileVerifier, fileKey)
-	}
-	l.origin, l.verifier = v.Name(), v
-	if l.cfg.Origin != "" && l.cfg.Origin != l.origin {
-		return fmt.Errorf("its origin is %q, not %q: choose another folder or leave the origin as it was", l.origin, l.cfg.Origin)
-	}
-	l.codes = keys.codes
-	return nil
-}
-
-func (l *Log) makeKeys() (skey []byte, err error) {
-	if l.cfg.Origin == "" || len(l.cfg.Origin) > 128 || strings.ContainsFunc(l.cfg.Origin, func(r rune) bool { return r <= ' ' || r > '~' || r == '+' }) {
-		return nil, fmt.Errorf("origin %q: a new log needs a name of 1 to 128 printable ASCII characters without space and plus, such as cordon.example/ward-3", l.cfg.Origin)
-	}
-	s, v, err := note.GenerateKey(rand.Reader, l.cfg.Origin)
-	if err != nil {
-		return nil, err
-	}
-	code := make([]byte, 16)
-	rand.Read(code) // never fails
-	d, dir := l.cfg.disk, l.cfg.Dir
-	if err := writeFile(d, dir, fileCodes, []byte(formatCodeKey(code)), 0o600); err != nil {
-		return nil, err
-	}
-	if err := writeFile(d, dir, fileVerifier, []byte(v+"\n"), 0o644); err != nil {
-		return nil, err
-	}
-	return []byte(s), writeFile(d, dir, fileKey, []byte(s+"\n"), 0o600)
-}
-
-// publicKeys is what readers of a folder need.
-type publicKeys struct {
-	text     string // of key.pub
-	verifier note.Verifier
-	codes    *codes
-}
-
-func readPublicKeys(dir string) (k publicKeys, err error) {
-	vkey, err := os.ReadFile(filepath.Join(dir, fileVerifier))
-	if err != nil {
-		return k, err
-	}
-	k.text = strings.TrimSpace(string(vkey))
-	if k.verifier, err = note.NewVerifier(k.text); err != nil {
-		return k, fmt.Errorf("read verifier key %q: %w", filepath.Join(dir, fileVerifier), err)
-	}
-	k.codes, err = readCodes(dir)
-	return k, err
-}
-
-func readCodes(dir string) (*codes, error) {
-	path := filepath.Join(dir, fileCodes)
-	key, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	c, err := newCodes(key)
-	if err != nil {
-		return nil, fmt.Errorf("read code key %q: %w", path, err)
-	}
-	return c, nil
 }
 
 // readCheckpoints reads the newest checkpoint and the history, or makes the first.

@@ -194,9 +194,9 @@ func (s *segmentInfo) readHeader(origin string) error {
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
 		return err
 	}
-	line, _, _ := strings.Cut(string(b[:n]), "\n")
+	line, _, whole := strings.Cut(string(b[:n]), "\n")
 	first, err := strconv.ParseInt(line[strings.LastIndexByte(line, ' ')+1:], 10, 64)
-	if err != nil || first < 0 || line+"\n" != string(segmentHeader(origin, s.seq, first)) {
+	if err != nil || !whole || first < 0 || line+"\n" != string(segmentHeader(origin, s.seq, first)) {
 		s.bad = fmt.Sprintf("%s has no header of segment %d of %q", filepath.Base(s.path), s.seq, origin)
 		return nil
 	}
