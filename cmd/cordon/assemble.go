@@ -81,7 +81,8 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 	}
 	a.running.Go(func() { a.certs.Run(background) })
 	a.log, err = audit.Open(audit.Config{
-		Dir: a.config.Audit.Dir, Origin: a.config.Identity.TrustDomain + "/" + a.config.Gateway.Name, Gateway: a.config.Gateway.Name, Logger: log,
+		Dir: a.config.Audit.Dir, Origin: a.config.Identity.TrustDomain + "/" + a.config.Gateway.Name, Gateway: a.config.Gateway.Name,
+		Checkpoint: a.config.Audit.Checkpoint, Logger: log,
 	})
 	if err != nil {
 		return err

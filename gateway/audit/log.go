@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type Config struct {
 	// whatever its ctx. 0: every Append returns when its ctx ends.
 	Prompt time.Duration
 
+	Checkpoint time.Duration // from the first unsigned entry to the checkpoint that signs it; 0: 1 s
+
 	Logger *slog.Logger // nil: slog.Default(). Warn: something was repaired; Error: the log is unwritable
 
 	limits
@@ -53,7 +56,7 @@ func (c *Config) setDefaults() {
 		c.limits = limits{
 			segmentSize: 64 << 20, chunk: 4 << 20, reserve: 1 << 20,
 			queueBytes: 1 << 20, queueCount: 4096, unsigned: 1 << 20,
-			sign: time.Second, keep: 10 * time.Minute, probe: 250 * time.Millisecond,
+			sign: cmp.Or(c.Checkpoint, time.Second), keep: 10 * time.Minute, probe: 250 * time.Millisecond,
 		}
 	}
 	if c.disk == nil {

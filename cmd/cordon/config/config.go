@@ -118,7 +118,7 @@ type Policy struct {
 // Audit says where decisions are recorded.
 type Audit struct {
 	Dir        string        // The directory of the audit log. Default: audit inside gateway.state.
-	Checkpoint time.Duration // How often the log's head is signed, 1s to 1h. Default: 1s.
+	Checkpoint time.Duration // How often the log's head is signed, 1s to 1m. Default: 1s.
 }
 
 // Limits bound what one gateway lets itself be asked for. Beyond them it refuses.

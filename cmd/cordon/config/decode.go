@@ -168,7 +168,7 @@ func (d *decoder) audit(n *node, dir string) Audit {
 	a := Audit{Dir: dir, Checkpoint: time.Second}
 	d.object(n, fields{
 		"dir":        func(n *node) { a.Dir = d.path(n) },
-		"checkpoint": func(n *node) { a.Checkpoint = d.duration(n, time.Second, time.Hour) },
+		"checkpoint": func(n *node) { a.Checkpoint = d.duration(n, time.Second, time.Minute) },
 	})
 	return a
 }
