@@ -39,27 +39,25 @@ func (c *client) read(f *flow) (int, error) {
 		}
 		f.room()[0] = c.one[0]
 		n = 1
-	} else {
-		got, err := c.Conn.Read(f.room())
-		if got == 0 {
-			return 0, err
-		}
-		n = got
 	}
-	c.raw.eager = true
 	defer func() { c.raw.eager = false }()
 	for room := f.room(); n < len(room); {
+		c.raw.eager = n > 0
 		got, err := c.Conn.Read(room[n:])
 		n += got
-		if err != nil {
-			if errors.Is(err, errNothingYet) {
-				err = nil
-			}
+		if errors.Is(err, errNothingYet) {
+			return n, nil
+		}
+		if err != nil || n < fewBytes {
 			return n, err
 		}
 	}
 	return n, nil
 }
+
+// fewBytes is what is not worth looking for more: small messages come one at a time, and
+// the next wait finds what came meanwhile.
+const fewBytes = 8 << 10
 
 // write sends b as one or several records, but to the kernel in one piece.
 func (c *client) write(b []byte) error {

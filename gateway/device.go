@@ -52,7 +52,7 @@ func (d *device) read(f *flow) (int, error) {
 	return d.n, d.err
 }
 
-// readNow reads as long as bytes are there. It must come to EAGAIN before it may say that
+// readNow reads as long as many bytes are there. It must come to EAGAIN before it may say that
 // it wants to wait: readiness is only told once.
 func (d *device) readNow(fd uintptr) bool {
 	f := d.flow
@@ -81,7 +81,9 @@ func (d *device) readNow(fd uintptr) bool {
 			d.err = io.EOF
 			return true
 		}
-		d.n += n
+		if d.n += n; d.n < fewBytes {
+			return true
+		}
 	}
 	return true
 }
