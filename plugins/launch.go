@@ -118,6 +118,7 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 		return nil, errors.Join(err, os.RemoveAll(dir),
 			steps.Close(), windows.Close(), theirSteps.Close(), theirWindows.Close())
 	}
+	stderr, theirStderr := io.Pipe()
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  control.Handshake,
 		Plugins:          plugin.PluginSet{control.Name: &control.Plugin{}},
@@ -127,10 +128,10 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		StartTimeout:     startTimeout,
 		Logger:           hclog.NewNullLogger(),
-		Stderr:           newStderr(c.Logger.With("plugin", c.Protocol)),
+		Stderr:           theirStderr,
 	})
 	p := &process{
-		config: c, client: client, dir: dir, measures: measures,
+		config: c, cmd: cmd, client: client, stderr: theirStderr, dir: dir, measures: measures,
 		steps: steps, pool: newPool(windows, c.Windows),
 		sessions: map[uint64]*Inspection{}, done: make(chan struct{}),
 	}
@@ -138,11 +139,13 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 		p.queue.Lock()
 		p.flush() // an error has ended the process
 	})
+	p.readers.Go(func() { logLines(stderr, c.Logger.With("plugin", c.Protocol)) })
 	err = p.start(ctx)
 	theirSteps.Close()
 	theirWindows.Close()
 	if err != nil {
 		p.kill(err)
+		p.bury()
 		return nil, err
 	}
 	return p, nil
@@ -212,16 +215,11 @@ func firstLine(err error) error {
 	return errors.New(strings.TrimRight(line, ": "))
 }
 
-// newStderr logs what a plugin writes to its standard error, a line each, at most
-// stderrLines of them: a plugin cannot fill the disk. The writer never blocks for long.
-func newStderr(log *slog.Logger) io.Writer {
-	r, w := io.Pipe()
-	go logLines(r, log) // ends when go-plugin's copying does, or the process of the gateway
-	return w
-}
-
+// stderrLines is how much of what a plugin writes to its standard error is logged: a plugin
+// cannot fill the disk.
 const stderrLines = 200
 
+// logLines logs what comes from r, a line each, and drops the rest.
 func logLines(r io.Reader, log *slog.Logger) {
 	s := bufio.NewScanner(r)
 	for n := 0; s.Scan(); n++ {

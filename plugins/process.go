@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +21,10 @@ import (
 // process is one running plugin process.
 type process struct {
 	config   Config
+	cmd      *exec.Cmd
 	client   *plugin.Client
-	dir      string // of the control socket, removed at the end
+	stderr   io.Closer // what the process writes goes here
+	dir      string    // of the control socket, removed at the end
 	measures []Measure
 	modes    [2]sdk.Mode
 	version  string
@@ -178,18 +182,24 @@ func (p *process) kill(cause error) error {
 	return p.cause
 }
 
-// bury waits until the process and the goroutines around it have ended, and frees what
-// it had. Sessions still hold windows then; they go with the last of them.
+// bury ends the process, waits for it and the goroutines around it, and frees what it had.
+// Sessions still hold windows then; they go with the last of them.
 func (p *process) bury() {
 	p.linger.Stop()
-	p.steps.Close()
 	p.mu.Lock()
 	for _, i := range p.sessions {
 		i.ended()
 	}
 	p.mu.Unlock()
-	p.client.Kill()
-	p.readers.Wait()
+	// Both sockets first: a descriptor that the plugin has sent us unasked, its end of a pipe
+	// for example, stays open as long as it lies there unread.
+	p.steps.Close()
 	p.pool.close()
+	if p.cmd.Process != nil {
+		p.cmd.Process.Kill() // it has nothing to save, and may not listen
+	}
+	p.client.Kill()
+	p.stderr.Close()
+	p.readers.Wait()
 	os.RemoveAll(p.dir)
 }
