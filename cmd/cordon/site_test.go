@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait in these tests. None takes nearly as long; a machine may be
+// busy.
+const patience = 30 * time.Second
+
+// site is one gateway in front of one device, made and driven by the program's command
+// line alone.
+type site struct {
+	cordon string // the program
+	dir    string // certificates; the gateway's own directory is dir/gw
+	listen string // where clients reach the device
+	device *recorder
+}
+
+// newSite makes a gateway for a monitor that speaks HL7. settings are further flags of
+// "device add".
+func newSite(t *testing.T, cordon string, settings ...string) *site {
+	t.Helper()
+	s := &site{cordon: cordon, dir: t.TempDir(), listen: freeAddress(t), device: newRecorder(t)}
+	_, port, _ := net.SplitHostPort(s.device.address())
+	s.must(t, "init", s.gw())
+	s.must(t, append([]string{"device", "add", "mon-7", "--dir", s.gw(), "--class", "monitor/bedside", "--protocol", "hl7",
+		"--address", "127.0.0.1", "--port", port, "--listen", s.listen}, settings...)...)
+	return s
+}
+
+func (s *site) gw() string { return filepath.Join(s.dir, "gw") }
+
+// freeAddress returns a loopback address nobody listens on at the moment.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// outcome is what a finished program left.
+type outcome struct {
+	stdout, stderr string
+	code           int
+}
+
+// runProgram runs a program to its end, in dir.
+func runProgram(t *testing.T, dir string, stdin io.Reader, name string, args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, stdin, &stdout, &stderr
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited || ctx.Err() != nil {
+		t.Fatalf("%s %s: %v\n%s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.Bytes(), stderr.Bytes())
+	}
+	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// run runs one command of the program, in the site's directory.
+func (s *site) run(t *testing.T, args ...string) outcome {
+	t.Helper()
+	return runProgram(t, s.dir, nil, s.cordon, args...)
+}
+
+// must is run for what has to work. It returns standard output.
+func (s *site) must(t *testing.T, args ...string) string {
+	t.Helper()
+	out := s.run(t, args...)
+	if out.code != exitDone {
+		t.Fatalf("cordon %s exited with %d:\n%s%s", strings.Join(args, " "), out.code, out.stdout, out.stderr)
+	}
+	return out.stdout
+}
+
+// issue issues a certificate to NAME.pem and NAME.key. who are flags of "cert issue".
+func (s *site) issue(t *testing.T, name string, who ...string) {
+	t.Helper()
+	s.must(t, append([]string{"cert", "issue", "--dir", s.gw(), "--out", name}, who...)...)
+}
+
+// issueStaff issues the certificates most stories need: an interface engine that may
+// write results to a monitor, and a nurse who may not but may pass alarms on.
+func (s *site) issueStaff(t *testing.T) {
+	t.Helper()
+	s.issue(t, "engine", "--service", "oie", "--role", "interface-engine")
+	s.issue(t, "nurse", "--user", "nurse.ito", "--role", "nurse")
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+// daemon is a running "cordon run".
+type daemon struct {
+	cmd    *exec.Cmd
+	exited chan struct{} // closed once it was waited for
+
+	mu  sync.Mutex
+	log bytes.Buffer // standard error behind the ready line
+}
+
+// serve starts the gateway and waits for its ready line.
+func (s *site) serve(t *testing.T) *daemon {
+	t.Helper()
+	d := &daemon{cmd: exec.Command(s.cordon, "run", "--json", "-c", filepath.Join(s.gw(), "cordon.yaml")), exited: make(chan struct{})}
+	stderr, err := d.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan bool, 1)
+	go d.watch(stderr, ready)
+	t.Cleanup(func() {
+		d.kill()
+		if t.Failed() {
+			t.Logf("the gateway's log:\n%s", d.logged())
+		}
+	})
+	select {
+	case ok := <-ready:
+		if !ok {
+			t.Fatalf("the gateway did not start:\n%s", d.logged())
+		}
+	case <-time.After(patience):
+		t.Fatalf("the gateway does not get ready:\n%s", d.logged())
+	}
+	return d
+}
+
+// watch reads standard error to its end and waits for the process. ready is told whether
+// the ready line came.
+func (d *daemon) watch(stderr io.Reader, ready chan<- bool) {
+	defer close(d.exited)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		var line struct{ Schema string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Schema == "cordon.ready/v1" {
+			ready <- true
+			continue
+		}
+		d.mu.Lock()
+		fmt.Fprintf(&d.log, "%s\n", lines.Bytes())
+		d.mu.Unlock()
+	}
+	d.cmd.Wait()
+	select {
+	case ready <- false:
+	default:
+	}
+}
+
+func (d *daemon) logged() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.String()
+}
+
+// stop ends the gateway as systemd would and returns its exit code.
+func (d *daemon) stop(t *testing.T) int {
+	t.Helper()
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.exited:
+	case <-time.After(patience):
+		d.kill()
+		t.Fatal("the gateway does not end on SIGTERM")
+	}
+	return d.cmd.ProcessState.ExitCode()
+}
+
+// kill ends it as a power failure would.
+func (d *daemon) kill() {
+	d.cmd.Process.Kill()
+	<-d.exited
+}
+
+// write writes a file of the site and returns its path.
+func (s *site) write(t *testing.T, name, text string) string {
+	t.Helper()
+	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s.path(name)
+}
