@@ -31,8 +31,8 @@ import (
 	"cordon/policy"
 )
 
-// The test binary is every plugin process, too. A protocol that is not listed here is one
-// of the hostile ones of hostile_test.go.
+// The test binary is every plugin process, too, and the gateway of crash_test.go. A
+// protocol that is not listed here is one of the hostile ones of hostile_test.go.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "plugin" {
 		switch name := os.Args[2]; name {
@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 		default:
 			serveHostile(name)
 		}
+	}
+	if len(os.Args) == 3 && os.Args[1] == "gateway" {
+		serveUntilKilled(os.Args[2])
 	}
 	os.Exit(m.Run())
 }
@@ -165,6 +168,7 @@ type wardConfig struct {
 	unseen   bool
 	windows  int
 	idle     time.Duration
+	logDir   string
 	logger   *slog.Logger // default: none, or the test's if it is verbose
 }
 
@@ -176,7 +180,10 @@ func newWard(t testing.TB, c wardConfig) *ward {
 	if c.policy == nil {
 		c.policy = allowBut("no")
 	}
-	w := &ward{t: t, ca: newAuthority(t), device: newRecorder(t, c.reply), logDir: t.TempDir()}
+	w := &ward{t: t, ca: newAuthority(t), device: newRecorder(t, c.reply), logDir: c.logDir}
+	if w.logDir == "" {
+		w.logDir = t.TempDir()
+	}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	if testing.Verbose() {
 		quiet = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -1,0 +1,360 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cordon/plugins/control"
+	"cordon/plugins/sdk"
+	"cordon/plugins/wire"
+	"cordon/policy"
+)
+
+// hostileFrames are processes that send what the sdk's runtime would not.
+func hostileFrames() []hostile {
+	one := func(steps ...sdk.Step) turns { return turns{append([]sdk.Step{op(1, "one"), span(1, 4)}, steps...)} }
+	return []hostile{
+		// Spans.
+		(&puppet{forward: turns{{span(1, 4), op(1, "one")}}}).named("span before its operation", hostile{ends: "a span of operation 1, which is not among the latest"}),
+		(&puppet{open: turns{{span(1, 4)}}}).named("span before anything was said", hostile{ends: "a span of operation 1, which is not among the latest"}),
+		(&puppet{forward: turns{{op(1, "one"), span(0, 4)}}}).named("span of no operation", hostile{ends: "a span of operation 0"}),
+		(&puppet{forward: turns{{op(1, "one"), span(2, 4)}}}).named("span of an operation to come", hostile{ends: "a span of operation 2"}),
+		(&puppet{forward: turns{append(ops(300), span(1, 4))}}).named("span of an operation long gone", hostile{ends: "a span of operation 1, which is not among the latest"}),
+		(&puppet{forward: turns{{op(1, "one"), span(1, -1)}}}).named("negative span", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{op(1, "one"), span(1, math.MinInt64)}}}).named("most negative span", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{op(1, "one"), span(1, 0)}}}).named("empty span", hostile{ends: "a span of 0 bytes"}),
+		(&puppet{forward: one(span(1, math.MaxInt64))}).named("overflowing span", hostile{device: "one\n", client: "ok one\n", ends: "a span of 9223372036854775807 bytes at 4"}),
+		(&puppet{forward: one(span(1, math.MaxInt64-4), span(1, 1))}).named("span behind the end of all spans", hostile{device: "one\n", client: "ok one\n", ends: "a span of 1 bytes at 9223372036854775807"}),
+		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}, refuse: turns{{refusal(1, 0, "refused\n")}}}).named("span of a refused operation",
+			hostile{client: "refused\n", ends: "idle"}),
+		(&puppet{forward: turns{{invalid(1, "one"), span(1, 4)}}}).named("span of an invalid operation", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, "one"), abort(1), span(1, 4)}}}).named("span of an aborted operation", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, "no"), span(1, 2), op(2, "one"), span(2, 2)}}}).named("spans that overlap the bytes of a refused operation",
+			hostile{device: "e\n", client: "ok e\n", ends: stuck}),
+		(&puppet{forward: one(), reverse: turns{{span(1, 7), span(1, math.MaxInt64)}}}).named("overflowing span of replies",
+			hostile{device: "one\n", client: "ok one\n", ends: "a span of 9223372036854775807 bytes at 7"}),
+		(&puppet{forward: turns{{op(1, "one"), span(1, 4), op(2, "no")}}, reverse: turns{{span(2, 7)}}}).named("reply to a refused operation",
+			hostile{device: "one\n", client: "ok one\n", ends: "a reply to operation 2, which was refused"}),
+
+		// Operations and their numbers.
+		(&puppet{forward: turns{{op(2, "one"), span(2, 4)}}}).named("number left out", hostile{ends: "operation 2 after 0"}),
+		(&puppet{forward: turns{{op(1, "no"), op(1, "one"), span(1, 4)}}}).named("number used twice", hostile{ends: "operation 1 after 1"}),
+		(&puppet{forward: turns{{op(0, "one"), span(0, 4)}}}).named("number zero", hostile{ends: "operation 0 after 0"}),
+		(&puppet{forward: turns{{op(math.MaxUint64, "one"), span(math.MaxUint64, 4)}}}).named("last number of all", hostile{ends: "operation 18446744073709551615 after 0"}),
+		(&puppet{forward: turns{{named(op(1, ""), "lines:ping"), span(1, 4)}}}).named("operation of another protocol", hostile{ends: stuck}),
+		(&puppet{forward: turns{{named(op(1, ""), "hostile\x00:one"), span(1, 4)}}}).named("protocol with a zero byte", hostile{ends: stuck}),
+		(&puppet{forward: turns{{named(op(1, ""), ""), span(1, 4)}}}).named("operation without a name", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, strings.Repeat("n", sdk.MaxName)), span(1, 4)}}}).named("name too long", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{op(1, "\xff\xfe"), span(1, 4)}}}).named("name that is not UTF-8", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{classed(op(1, "one"), "root"), span(1, 4)}}}).named("class that there is not", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{classed(op(1, "one"), ""), span(1, 4)}}}).named("no class", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{classed(op(1, "one"), policy.ClassUnknown), span(1, 4)}}}).named("unknown class", hostile{ends: stuck}),
+		(&puppet{forward: turns{{with(op(1, "one"), fact("a", strings.Repeat("a", sdk.MaxFacts))), span(1, 4)}}}).named("facts too large", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{with(op(1, "one"), facts(257)...), span(1, 4)}}}).named("facts too many", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{with(op(1, "one"), fact("b", "1"), fact("a", "2")), span(1, 4)}}}).named("facts out of order", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{with(op(1, "one"), fact("a", "1"), fact("a", "2")), span(1, 4)}}}).named("fact twice", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{with(op(1, "one"), fact("a", 1.5)), span(1, 4)}}}).named("fact of no type", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{with(op(1, "one"), fact("a", strings.Repeat("\x00", sdk.MaxFacts-8))), span(1, 4)}}}).named("facts that grow in the log",
+			hostile{device: "one\n", client: "ok one\n", ends: stuck}),
+		(&puppet{forward: turns{ops(sdk.MaxSteps + 1)}}).named("steps too many", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{op(1, "one"), abort(2), span(1, 4)}}}).named("abort of an operation to come", hostile{ends: "operation 2 cannot be aborted"}),
+		(&puppet{forward: turns{{op(1, "no"), abort(1), span(1, 4)}}}).named("abort of a refused operation", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, "one"), abort(1), abort(1), span(1, 4)}}}).named("abort twice", hostile{ends: stuck}),
+		(&puppet{forward: one(), reverse: turns{{abort(1)}}}).named("abort from the other direction",
+			hostile{device: "one\n", client: "ok one\n", ends: "operation 1 cannot be aborted"}),
+		(&puppet{forward: turns{{op(1, "one"), end(), span(1, 4)}}}).named("span after the end", hostile{ends: "the inspector ended the session"}),
+		(&puppet{open: turns{{end()}}, forward: one()}).named("operation after the end", hostile{ends: "the inspector ended the session"}),
+
+		// Refusals.
+		(&puppet{forward: one(refusal(1, 0, "EVIL\n"))}).named("refusal of an allowed operation",
+			hostile{device: "one\n", client: "ok one\n", ends: "a refusal of operation 1, to which none is owed"}),
+		(&puppet{forward: turns{{refusal(1, 0, "EVIL\n")}}}).named("refusal of nothing", hostile{ends: "to which none is owed"}),
+		(&puppet{open: turns{{refusal(1, 0, "EVIL\n")}}}).named("refusal before anything was said", hostile{ends: "to which none is owed"}),
+		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{refusal(1, 0, "refused\n"), refusal(1, 0, "EVIL\n")}}}).named("refusal twice",
+			hostile{client: "refused\n", ends: "to which none is owed"}),
+		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}, {refusal(1, 0, "EVIL\n")}}, refuse: turns{{refusal(1, 0, "refused\n")}}}).named("refusal again later",
+			hostile{lines: []string{"not\n", "two\n"}, client: "refused\n", ends: "to which none is owed"}),
+		(&puppet{forward: turns{{op(1, "one"), span(1, 4)}, {op(2, "no")}}, refuse: turns{{refusal(2, 0, "EVIL\n")}}}).named("refusal placed in the past",
+			hostile{lines: []string{"one\n", "two\n"}, device: "one\n", client: "ok one\n", ends: "a refusal placed at 0, when 7 bytes have moved"}),
+		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}, refuse: turns{{refusal(1, 1<<40, "EVIL\n")}}}).named("refusal placed far ahead", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}, refuse: turns{{refusal(1, -1, "EVIL\n")}}}).named("refusal placed before the beginning", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{op(1, "no"), op(2, "no")}}, refuse: turns{{}, {refusal(2, 9, "EVIL\n"), refusal(1, 4, "EVIL\n")}}}).named("refusals out of order",
+			hostile{ends: "refusals out of order"}),
+		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{refusal(1, 0, strings.Repeat("E", sdk.MaxRefusal+1))}}}).named("refusal too large", hostile{ends: "malformed frame"}),
+		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}}).named("no refusal", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{span(1, 4)}}}).named("span in the answer to a refusal", hostile{ends: "step kind 2 in the answer to a refusal"}),
+		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{op(2, "one"), refusal(1, 0, "EVIL\n")}}}).named("operation in the answer to a refusal", hostile{ends: "step kind 1 in the answer to a refusal"}),
+		(&puppet{forward: turns{{op(1, "one"), op(2, "no")}}, refuse: turns{{abort(1)}}}).named("abort in the answer to a refusal", hostile{ends: "step kind 3 in the answer to a refusal"}),
+		(&puppet{forward: one(), reverse: turns{{op(2, "one"), refusal(2, 0, "EVIL\n"), span(2, 7)}}}).named("refusal towards the device",
+			hostile{device: "one\n", client: "ok one\n", ends: "the device sent what is not a reply"}),
+		(&puppet{forward: one(), reverse: turns{{invalid(2, "one")}}, refuse: turns{{refusal(2, 4, "EVIL\n")}}}).named("refusal of what the device sent",
+			hostile{device: "one\n", client: "ok one\n", ends: "the device sent what is not a reply"}),
+
+		// Answers.
+		acting("two answers to one notice", hostile{device: "one\n", client: "ok one\n"}, func(p *puppet, f any) bool {
+			if n, ok := f.(wire.Notice); ok && n.Dir == sdk.Forward {
+				p.say(f, op(1, "one"))
+				p.say(f, span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("answer that nobody asked for", hostile{ends: "nobody asked for|take a window"}, func(p *puppet, f any) bool {
+			if o, ok := f.(wire.Open); ok {
+				p.say(f)
+				p.say(wire.Notice{Session: o.Session}, op(1, "one"), span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("answer for no session", hostile{ends: "nobody asked for"}, func(p *puppet, f any) bool {
+			if n, ok := f.(wire.Notice); ok {
+				n.Session += 1000
+				p.say(n, op(1, "one"), span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("opening answered twice", hostile{ends: "nobody asked for|take a window"}, func(p *puppet, f any) bool {
+			if _, ok := f.(wire.Open); ok {
+				p.say(f)
+				p.say(f, op(1, "one"), span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("opening answered as a notice", hostile{ends: "nobody asked for"}, func(p *puppet, f any) bool {
+			if o, ok := f.(wire.Open); ok {
+				p.say(wire.Notice{Session: o.Session}, op(1, "one"), span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("notice answered for the other direction", hostile{ends: "nobody asked for"}, func(p *puppet, f any) bool {
+			if n, ok := f.(wire.Notice); ok {
+				n.Dir = n.Dir.Opposite()
+				p.say(n, op(1, "one"), span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("notice answered as a refusal", hostile{ends: "nobody asked for"}, func(p *puppet, f any) bool {
+			if n, ok := f.(wire.Notice); ok {
+				p.say(wire.Refuse{Session: n.Session}, op(1, "one"), span(1, 4))
+				return true
+			}
+			return false
+		}),
+		acting("answer to nothing there is", hostile{ends: "read from plugin"}, func(p *puppet, f any) bool {
+			if n, ok := f.(wire.Notice); ok {
+				p.send(wire.Steps{Session: n.Session, To: 77, List: []sdk.Step{op(1, "one"), span(1, 4)}}.Append(nil))
+				return true
+			}
+			return false
+		}),
+		playing(acting("answers of another session", hostile{ends: ""}, swapAnswers()), playTwo),
+		playing(acting("answer for an idle session", hostile{ends: "nobody asked for"}, func(p *puppet, f any) bool {
+			if n, ok := f.(wire.Notice); ok && n.Session == 2 {
+				n.Session = 1
+				p.say(n, op(1, "one"), span(1, math.MaxInt64))
+				return true
+			}
+			return false
+		}), playIdle),
+
+		// Frames.
+		noticed("frame too large", hostile{ends: "malformed frame"}, func(p *puppet) { p.send([]byte{255, 255, 255, 255}) }),
+		noticed("frame just too large", hostile{ends: "malformed frame"}, func(p *puppet) {
+			p.send(append(binary.LittleEndian.AppendUint32(nil, wire.MaxFrame+1), make([]byte, wire.MaxFrame+1)...))
+		}),
+		noticed("frame of nothing", hostile{ends: "malformed frame"}, func(p *puppet) { p.send(make([]byte, 4)) }),
+		noticed("frame of an unknown type", hostile{ends: "malformed frame"}, func(p *puppet) { p.send([]byte{2, 0, 0, 0, 99, 1}) }),
+		noticed("frame that is the gateway's", hostile{ends: "is not for the gateway"}, func(p *puppet) { p.send(wire.Open{Session: 1}.Append(nil)) }),
+		noticed("frame with bytes left over", hostile{ends: "malformed frame"}, func(p *puppet) {
+			b := wire.Steps{Session: 1, To: wire.TypeNotice}.Append(nil)
+			b[0]++
+			p.send(append(b, 0))
+		}),
+		noticed("frame of noise", hostile{ends: "malformed frame"}, func(p *puppet) { p.send(bytes.Repeat([]byte{0xa5, 1, 0, 0, 7}, 100)) }),
+		noticed("frame cut short", hostile{ends: "read from plugin"}, func(p *puppet) {
+			p.send(wire.Steps{Session: 1, To: wire.TypeNotice, List: []sdk.Step{op(1, "one"), span(1, 4)}}.Append(nil)[:20])
+			p.steps.CloseWrite()
+		}),
+		noticed("flood", hostile{ends: "nobody asked for"}, func(p *puppet) {
+			for b := (wire.Steps{Session: 1, To: wire.TypeRefuse, List: ops(4000)}).Append(nil); ; {
+				p.send(b)
+			}
+		}),
+		noticed("flood of one endless frame", hostile{ends: "malformed frame"}, func(p *puppet) {
+			for b := bytes.Repeat([]byte{1}, 1<<20); ; {
+				p.send(b)
+			}
+		}),
+
+		// Time and death.
+		noticed("silence", hostile{ends: "no answer for 2s"}, func(p *puppet) {}),
+		noticed("slow drip", hostile{ends: "no answer for 2s"}, func(p *puppet) {
+			b := wire.Steps{Session: 1, To: wire.TypeNotice, List: []sdk.Step{op(1, "one"), span(1, 4)}}.Append(nil)
+			for i := range b {
+				p.send(b[i : i+1])
+				time.Sleep(200 * time.Millisecond)
+			}
+		}),
+		noticed("exit", hostile{ends: "plugin hostile"}, func(p *puppet) { os.Exit(0) }),
+		noticed("crash", hostile{ends: "plugin hostile"}, func(p *puppet) { panic("crash") }),
+		noticed("answer and exit", hostile{device: "one\n", client: "ok one\n", ends: "plugin hostile"}, func(p *puppet) {
+			p.say(wire.Notice{Session: 1}, op(1, "one"), span(1, 4))
+			os.Exit(0)
+		}),
+		noticed("hanging up", hostile{ends: "read from plugin"}, func(p *puppet) { p.steps.Close() }),
+		noticed("stopping itself", hostile{ends: "no answer for 2s"}, func(p *puppet) {
+			syscall.Kill(os.Getpid(), syscall.SIGSTOP) // in vain for a namespace's first process
+			select {}
+		}),
+		noticed("stopping its control server", hostile{ends: "no answer for 2s"}, func(p *puppet) {
+			closeControl()
+			select {}
+		}),
+
+		// Windows.
+		lending("window never mapped", hostile{ends: "window 0|idle"}, func(p *puppet) error { select {} }),
+		lending("window answered with another", hostile{ends: "unexpected answer"}, func(p *puppet) error {
+			p.windows.Read(make([]byte, 4))
+			p.windows.Write([]byte{9, 9, 9, 9})
+			return nil
+		}),
+		lending("window answered at length", hostile{ends: "unexpected answer"}, func(p *puppet) error {
+			p.windows.Read(make([]byte, 4))
+			p.windows.Write(make([]byte, 64<<10))
+			return nil
+		}),
+		lending("window channel closed", hostile{ends: "window 0"}, func(p *puppet) error { return p.windows.Close() }),
+		noticed("descriptors sent to the gateway", hostile{device: "one\n", client: "ok one\n", ends: "nobody asked for|unexpected answer"}, func(p *puppet) {
+			rights := unix.UnixRights(0, 1, 2, 0, 1, 2)
+			p.steps.WriteMsgUnix(wire.Steps{Session: 1, To: wire.TypeNotice, List: []sdk.Step{op(1, "one"), span(1, 4)}}.Append(nil), rights, nil)
+			for range 50 {
+				p.windows.WriteMsgUnix([]byte{1}, rights, nil)
+			}
+			p.steps.WriteMsgUnix(wire.Steps{Session: 2, To: wire.TypeNotice}.Append(nil), rights, nil)
+		}),
+	}
+}
+
+// stuck is the end of a session in which bytes or a refusal wait for a plugin that has
+// nothing more to say.
+const stuck = "an operation began|idle"
+
+// acting is a puppet that sees each frame first.
+func acting(name string, h hostile, act func(*puppet, any) bool) hostile {
+	return (&puppet{act: act}).named(name, h)
+}
+
+// noticed is a puppet that does something when it should answer the client's bytes.
+func noticed(name string, h hostile, do func(*puppet)) hostile {
+	return acting(name, h, func(p *puppet, f any) bool {
+		if n, ok := f.(wire.Notice); ok && n.Dir == sdk.Forward {
+			do(p)
+			return true
+		}
+		return false
+	})
+}
+
+// lending is a puppet that takes windows in its own way.
+func lending(name string, h hostile, lend func(*puppet) error) hostile {
+	return (&puppet{lend: lend}).named(name, h)
+}
+
+func playing(h hostile, play func(*testing.T, *ward)) hostile {
+	h.play = play
+	return h
+}
+
+func ops(n int) []sdk.Step {
+	list := make([]sdk.Step, n)
+	for i := range list {
+		list[i] = op(sdk.OpID(i+1), "one")
+	}
+	return list
+}
+
+func named(s sdk.Step, name string) sdk.Step { s.Operation.Name = name; return s }
+
+func classed(s sdk.Step, c policy.Class) sdk.Step { s.Operation.Class = c; return s }
+
+func with(s sdk.Step, a ...policy.Attribute) sdk.Step { s.Operation.Attributes = a; return s }
+
+func fact(name string, value any) policy.Attribute { return policy.Attribute{Name: name, Value: value} }
+
+func facts(n int) []policy.Attribute {
+	list := make([]policy.Attribute, n)
+	for i := range list {
+		list[i] = fact(string([]byte{'a' + byte(i/26), 'a' + byte(i%26)}), int64(i))
+	}
+	return list
+}
+
+// closeControl takes go-plugin's server away from the gateway: whoever asks it to shut
+// down waits.
+func closeControl() {
+	for fd := control.WindowFD + 1; fd < 64; fd++ {
+		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on == 0 {
+			if _, err := unix.Getpeername(fd); err == nil {
+				unix.Shutdown(fd, unix.SHUT_RD) // reads end, and the connection is not closed
+			}
+		}
+	}
+}
+
+// swapAnswers waits for a notice of each of two sessions, and answers both with spans that
+// fit the other.
+func swapAnswers() func(*puppet, any) bool {
+	var waiting []wire.Notice
+	return func(p *puppet, f any) bool {
+		n, ok := f.(wire.Notice)
+		if !ok || n.Dir != sdk.Forward {
+			return false
+		}
+		if waiting = append(waiting, n); len(waiting) == 2 {
+			p.say(waiting[1], op(1, "one"), span(1, waiting[0].Arrived))
+			p.say(waiting[0], op(1, "no"), span(1, waiting[1].Arrived))
+		}
+		return len(waiting) <= 2
+	}
+}
+
+// playTwo has two clients speak at the same time; neither's bytes may reach the other's
+// device connection.
+func playTwo(t *testing.T, g *ward) {
+	a, b := g.dial(), g.dial()
+	a.send("first of all\n")
+	b.send("two\n")
+	a.ends()
+	b.ends()
+	for i := range 2 {
+		if got := g.device.received(i); !strings.HasPrefix("first of all\n", got) && !strings.HasPrefix("two\n", got) {
+			t.Errorf("the device received %q", got)
+		}
+	}
+}
+
+// playIdle has a second client speak while the first has said nothing yet.
+func playIdle(t *testing.T, g *ward) {
+	a := g.dial()
+	time.Sleep(50 * time.Millisecond) // sessions are numbered as they open
+	b := g.dial()
+	b.send("two\n")
+	b.ends()
+	a.ends()
+	if got := g.device.all(); got != "" {
+		t.Errorf("the device received %q", got)
+	}
+}
