@@ -71,13 +71,9 @@ func hostileInspectors() []hostile {
 		served("inspector sleeps", forward(func([]byte, *sdk.Steps) { time.Sleep(time.Hour) }), hostile{ends: "no answer for 2s"}),
 		served("inspector spins", forward(func([]byte, *sdk.Steps) {
 			for range runtime.GOMAXPROCS(0) {
-				go func() {
-					for {
-					}
-				}()
+				go spin()
 			}
-			for {
-			}
+			spin()
 		}), hostile{ends: "no answer for 2s"}),
 		served("inspector deadlocks", forward(func([]byte, *sdk.Steps) { select {} }), hostile{ends: "no answer for 2s"}),
 		served("inspector writes to the window", forward(func(b []byte, out *sdk.Steps) {
@@ -137,4 +133,13 @@ func hostileInspectors() []hostile {
 	}
 }
 
-func endless(b []byte) int { return len(b) + endless(append(b, b...)[:1]) }
+func spin() {
+	//lint:ignore SA5002 it is meant to
+	for {
+	}
+}
+
+func endless(b []byte) int {
+	//lint:ignore SA5007 it is meant to
+	return len(b) + endless(append(b, b...)[:1])
+}

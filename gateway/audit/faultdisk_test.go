@@ -218,5 +218,3 @@ func (d *faultDisk) powerCut(t testing.TB) {
 		}
 	}
 }
-
-var errIO = &fs.PathError{Op: "test", Path: "disk", Err: syscall.EIO}
