@@ -67,6 +67,12 @@ const (
 	configureTimeout = 5 * time.Second
 )
 
+// What a description may hold.
+const (
+	maxVersion  = 128 // bytes
+	maxMeasures = 64
+)
+
 // launch starts the plugin's process and configures its services. The calling goroutine
 // must be locked to its thread and stay so while the process lives: the parent-death
 // signal is sent when that thread ends.
@@ -177,6 +183,9 @@ func (p *process) start(ctx context.Context) error {
 	}
 	if d.ForwardMode > uint32(sdk.Unseen) || d.ReverseMode > uint32(sdk.Unseen) {
 		return fmt.Errorf("describe plugin %q: modes %d and %d are unknown", name, d.ForwardMode, d.ReverseMode)
+	}
+	if len(d.Version) > maxVersion || len(d.Confinement) > maxMeasures {
+		return fmt.Errorf("describe plugin %q: its version or its list of measures is larger than maximal", name)
 	}
 	p.modes = [2]sdk.Mode{sdk.Mode(d.ForwardMode), sdk.Mode(d.ReverseMode)}
 	p.version = d.Version
