@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"cordon/certs/ca"
@@ -272,11 +273,22 @@ func (a *assembly) settingsFault(s service, message string) error {
 	return config.Faults{a.config.Fault("config.setting", fmt.Sprintf("%s: %s", s.Proto, message), "see the settings of "+s.Proto+" in the documentation", path...)}
 }
 
-// makeRuntime makes the directory for the control sockets. It is under the temporary
-// directory because a socket's path may be 107 bytes long at most, and open to
-// be passed through, because a plugin may run as another user.
+// makeRuntime makes the directory for the control sockets, and removes those of gateways that
+// were killed. It is under the temporary directory because a socket's path may be 107
+// bytes long at most, and open to be passed through, because a plugin may run as
+// another user.
 func makeRuntime() (string, error) {
-	dir, err := os.MkdirTemp("", "cordon-")
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), "cordon-*-*"))
+	if err != nil {
+		return "", fmt.Errorf("look for directories of control sockets: %w", err)
+	}
+	for _, dir := range left {
+		var pid int
+		if n, _ := fmt.Sscanf(filepath.Base(dir), "cordon-%d-", &pid); n == 1 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			os.RemoveAll(dir) // if it is another user's, it stays
+		}
+	}
+	dir, err := os.MkdirTemp("", fmt.Sprintf("cordon-%d-", os.Getpid()))
 	if err != nil {
 		return "", fmt.Errorf("make a directory for control sockets: %w", err)
 	}
