@@ -41,6 +41,9 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
 			doing := fmt.Sprintf("add device %q", args[0])
+			if !slices.Contains(protocols(), flags.protocol) {
+				return cannot(doing, badFlag("protocol", flags.protocol, fmt.Errorf("no plugin speaks it, only %s", strings.Join(protocols(), ", ")), "--protocol hl7"))
+			}
 			device, err := flags.device(args[0])
 			if err != nil {
 				return cannot(doing, err)
@@ -66,7 +69,7 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 	for _, name := range []string{"class", "address", "protocol", "port", "listen"} {
 		mustComplete(c.MarkFlagRequired(name))
 	}
-	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions([]string{"hl7", "stream"}, cobra.ShellCompDirectiveNoFileComp)))
+	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(protocols(), cobra.ShellCompDirectiveNoFileComp)))
 	mustComplete(c.RegisterFlagCompletionFunc("criticality", cobra.FixedCompletions([]string{"low", "medium", "high"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
