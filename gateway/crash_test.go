@@ -62,6 +62,7 @@ func serveUntilKilled(dir string) {
 	listeners, err := g.Listen()
 	fail(err)
 	go func() { fail(plugin.Run(context.Background())) }()
+	plugin.WaitRunning(context.Background()) // a first start that does not succeed is an error
 	fmt.Println(listeners[0].Addr())
 	fail(g.Serve(context.Background(), listeners))
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/gateway/audit"
+	"cordon/plugins/sdk"
 	"cordon/policy"
 )
 
@@ -217,10 +218,17 @@ func TestNoWindow(t *testing.T) {
 	w := newWard(t, wardConfig{windows: 1})
 	holder := w.dial()
 	holder.send("begun ")
-	if !eventually(func() bool { return w.gateway.Sessions() == 1 }) {
-		t.Fatal("no session")
+	if !eventually(func() (arrived bool) {
+		w.gateway.each(func(s *session) {
+			f := &s.flows[sdk.Forward]
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			arrived = f.arrived > 0
+		})
+		return arrived
+	}) {
+		t.Fatal("nothing arrives")
 	}
-	time.Sleep(50 * time.Millisecond) // its bytes have arrived
 	c := w.dial()
 	c.send("one\n")
 	if got := c.ends(); got != "" {

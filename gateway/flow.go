@@ -29,11 +29,12 @@ type flow struct {
 	arrived int64
 	covered int64
 	moved   int64
-	parts   []part   // what covers the bytes from moved to covered, in order
-	inserts []insert // refusals to be inserted, in order of their place
-	owed    int      // refusals this flow must still insert; an observed flow is held meanwhile
-	over    bool     // nothing more moves
-	ended   bool     // the source has ended
+	parts   []part    // what covers the bytes from moved to covered, in order
+	inserts []insert  // refusals to be inserted, in order of their place
+	owed    int       // refusals this flow must still insert; an observed flow is held meanwhile
+	owes    time.Time // since when
+	over    bool      // nothing more moves
+	ended   bool      // the source has ended
 
 	heard    time.Time     // when bytes last arrived; own goroutine
 	patience time.Duration // for the sink to take what is passed on
@@ -174,6 +175,9 @@ func (f *flow) dropRest(op sdk.OpID) {
 func (f *flow) owe() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.owed == 0 {
+		f.owes = time.Now()
+	}
 	f.owed++
 	return f.moved
 }

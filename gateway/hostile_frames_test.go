@@ -73,6 +73,12 @@ func hostileFrames() []hostile {
 		(&puppet{forward: turns{{op(1, "one"), end(), span(1, 4)}}}).named("span after the end", hostile{ends: "the inspector ended the session"}),
 		(&puppet{open: turns{{end()}}, forward: one()}).named("operation after the end", hostile{ends: "the inspector ended the session"}),
 
+		// Modes.
+		(&puppet{description: described("hostile", sdk.Unseen, sdk.Observed)}).named("requests said to be unseen", hostile{ends: stuck}),
+		(&puppet{description: described("hostile", sdk.Observed, sdk.Observed)}).named("requests said to be observed", hostile{ends: stuck}),
+		(&puppet{description: described("hostile", sdk.Held, sdk.Unseen), forward: one(), reverse: turns{{end()}}}).named("replies said to be unseen",
+			hostile{device: "one\n", client: "ok one\n", ends: "the inspector ended the session"}),
+
 		// Refusals.
 		(&puppet{forward: one(refusal(1, 0, "EVIL\n"))}).named("refusal of an allowed operation",
 			hostile{device: "one\n", client: "ok one\n", ends: "a refusal of operation 1, to which none is owed"}),
@@ -170,6 +176,11 @@ func hostileFrames() []hostile {
 			return false
 		}), playIdle),
 
+		playing(acting("one session left waiting", hostile{}, func(p *puppet, f any) bool {
+			n, ok := f.(wire.Notice)
+			return ok && n.Session == 1
+		}), playBusy),
+
 		// Frames.
 		noticed("frame too large", hostile{ends: "malformed frame"}, func(p *puppet) { p.send([]byte{255, 255, 255, 255}) }),
 		noticed("frame just too large", hostile{ends: "malformed frame"}, func(p *puppet) {
@@ -225,18 +236,18 @@ func hostileFrames() []hostile {
 		}),
 
 		// Windows.
-		lending("window never mapped", hostile{ends: "window 0|idle"}, func(p *puppet) error { select {} }),
-		lending("window answered with another", hostile{ends: "unexpected answer"}, func(p *puppet) error {
+		lending("window never mapped", hostile{ends: "window 0|idle", dies: true}, func(p *puppet) error { select {} }),
+		lending("window answered with another", hostile{ends: "unexpected answer", dies: true}, func(p *puppet) error {
 			p.windows.Read(make([]byte, 4))
 			p.windows.Write([]byte{9, 9, 9, 9})
 			return nil
 		}),
-		lending("window answered at length", hostile{ends: "unexpected answer"}, func(p *puppet) error {
+		lending("window answered at length", hostile{ends: "unexpected answer", dies: true}, func(p *puppet) error {
 			p.windows.Read(make([]byte, 4))
 			p.windows.Write(make([]byte, 64<<10))
 			return nil
 		}),
-		lending("window channel closed", hostile{ends: "window 0"}, func(p *puppet) error { return p.windows.Close() }),
+		lending("window channel closed", hostile{ends: "window 0", dies: true}, func(p *puppet) error { return p.windows.Close() }),
 		noticed("descriptors sent to the gateway", hostile{device: "one\n", client: "ok one\n", ends: "nobody asked for|unexpected answer"}, func(p *puppet) {
 			rights := unix.UnixRights(0, 1, 2, 0, 1, 2)
 			p.steps.WriteMsgUnix(wire.Steps{Session: 1, To: wire.TypeNotice, List: []sdk.Step{op(1, "one"), span(1, 4)}}.Append(nil), rights, nil)
@@ -246,6 +257,10 @@ func hostileFrames() []hostile {
 			p.steps.WriteMsgUnix(wire.Steps{Session: 2, To: wire.TypeNotice}.Append(nil), rights, nil)
 		}),
 	}
+}
+
+func described(name string, forward, reverse sdk.Mode) *control.DescribeResponse {
+	return &control.DescribeResponse{Name: name, Version: "test", ForwardMode: uint32(forward), ReverseMode: uint32(reverse)}
 }
 
 // stuck is the end of a session in which bytes or a refusal wait for a plugin that has
@@ -356,5 +371,32 @@ func playIdle(t *testing.T, g *ward) {
 	a.ends()
 	if got := g.device.all(); got != "" {
 		t.Errorf("the device received %q", got)
+	}
+}
+
+// playBusy has a client speak, and others after it until its session has ended.
+func playBusy(t *testing.T, g *ward) {
+	g.dial().send("one\n")
+	var first *session
+	running := func() (yes bool) {
+		g.gateway.each(func(s *session) {
+			if first == nil && s.route.Device.ID == "one session left waiting" {
+				first = s
+			}
+			yes = yes || s == first
+		})
+		return yes
+	}
+	if !eventually(running) {
+		t.Fatal("there is no session")
+	}
+	if !eventually(func() bool {
+		c := g.dial()
+		defer c.Close()
+		c.Write([]byte("two\n"))
+		time.Sleep(100 * time.Millisecond)
+		return !running()
+	}) {
+		t.Error("the session waits for ever")
 	}
 }

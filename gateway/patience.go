@@ -39,7 +39,7 @@ func (s *session) idleTimeout() time.Duration {
 func (s *session) timedOut(f *flow) error {
 	limits := &s.gateway.Limits
 	now := time.Now()
-	silent := now.Sub(time.Unix(0, s.active.Load()))
+	silent := now.Sub(s.began) - time.Duration(s.active.Load())
 	other := &s.flows[f.dir.Opposite()]
 	switch {
 	case s.inspection.Err() != nil:
@@ -50,7 +50,7 @@ func (s *session) timedOut(f *flow) error {
 		}
 	case s.gateway.draining.Load() && silent >= drainQuiet && f.quiet():
 		return errDrained
-	case !f.quiet() && now.Sub(f.heard) >= limits.StallTimeout:
+	case !f.quiet() && now.Sub(f.stalls()) >= limits.StallTimeout:
 		return errStalled
 	case other.hasEnded() && silent >= limits.HalfCloseTimeout:
 		return errHalf
@@ -58,6 +58,16 @@ func (s *session) timedOut(f *flow) error {
 		return errIdle
 	}
 	return nil
+}
+
+// stalls is since when f, if it is not quiet, gets no further.
+func (f *flow) stalls() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.owed > 0 && f.owes.After(f.heard) {
+		return f.owes
+	}
+	return f.heard
 }
 
 func (s *session) endingSince() time.Time {

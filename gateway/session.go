@@ -27,7 +27,7 @@ type session struct {
 	flows      [2]flow
 	running    atomic.Int32 // flows that have not ended
 	began      time.Time
-	active     atomic.Int64 // when bytes last arrived, ns since the Unix epoch
+	active     atomic.Int64 // when bytes last arrived, ns since began
 
 	// deciding guards what both flows use when they carry out steps. It is not held
 	// while bytes move.
@@ -151,7 +151,7 @@ func (s *session) connect(ctx context.Context) error {
 
 // start lets the flows run. The last of them to end closes the session.
 func (s *session) start() {
-	s.active.Store(time.Now().UnixNano())
+	s.active.Store(int64(time.Since(s.began)))
 	s.gateway.mu.Lock()
 	s.gateway.running[s] = struct{}{}
 	s.gateway.mu.Unlock()
@@ -188,7 +188,7 @@ func (s *session) pump(f *flow) error {
 		n, err := f.src.read(f)
 		if n > 0 {
 			f.heard = time.Now()
-			s.active.Store(f.heard.UnixNano())
+			s.active.Store(int64(f.heard.Sub(s.began)))
 			tell, err := f.arrive(n)
 			if err == nil && tell {
 				err = s.tell(f, false)

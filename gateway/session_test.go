@@ -146,6 +146,23 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
+// One that closes its side in the middle of a dialogue gets every answer, refusals in
+// their place.
+func TestHalfCloseRefused(t *testing.T) {
+	w := newWard(t, wardConfig{reply: func(line string) string {
+		time.Sleep(50 * time.Millisecond)
+		return "ok " + line + "\n"
+	}})
+	c := w.dial()
+	c.send("one\nno\n")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.ends(); !strings.HasPrefix(got, "ok one\nrefused ") {
+		t.Errorf("after half-close the client got %q", got)
+	}
+}
+
 // What is left of an operation when the client goes is not passed on.
 func TestCutOperation(t *testing.T) {
 	w := newWard(t, wardConfig{})

@@ -180,7 +180,7 @@ func (s *whimSession) forward(arrived int64) []sdk.Step {
 		s.covered[sdk.Forward] += l.n
 	}
 	if len(list) == 0 {
-		list = append(list, end()) // the script is over
+		list = append(s.refusals(), end()) // the script is over
 	}
 	return list
 }

@@ -1,8 +1,8 @@
 package plugins
 
 import (
+	"errors"
 	"sync/atomic"
-	"time"
 
 	"cordon/plugins/sdk"
 	"cordon/plugins/wire"
@@ -19,7 +19,7 @@ type Inspection struct {
 	id      uint64
 	ended   func()
 	answers [slots]chan wire.Steps
-	awaited [slots]atomic.Bool
+	asked   [slots]atomic.Int64 // when the answer that is awaited was asked for, by clock; 0: none is
 }
 
 // Slots for answers: one per frame that can be in flight.
@@ -73,7 +73,13 @@ func (i *Inspection) Refuse(op sdk.OpID, after int64, why sdk.Refusal) ([]sdk.St
 
 // TakeWindow returns a window, waiting for one to become free if need be, at most
 // windowTimeout. Give it back with GiveWindow.
-func (i *Inspection) TakeWindow() (*Window, error) { return i.process.pool.take() }
+func (i *Inspection) TakeWindow() (*Window, error) {
+	w, err := i.process.pool.take()
+	if errors.Is(err, errNotMapped) {
+		return nil, i.process.kill(err)
+	}
+	return w, err
+}
 
 // GiveWindow returns a window; it must not be used afterwards.
 func (i *Inspection) GiveWindow(w *Window) { i.process.pool.give(w) }
@@ -91,11 +97,7 @@ func (i *Inspection) Close() {
 
 func (i *Inspection) ask(f frame, slot int, send func(frame) error) (wire.Steps, error) {
 	p := i.process
-	i.awaited[slot].Store(true)
-	if p.owed.Load() == 0 {
-		p.progress.Store(int64(time.Since(started))) // before owed grows, or watch sees an old one
-	}
-	p.owed.Add(1)
+	i.asked[slot].Store(clock())
 	if err := send(f); err != nil {
 		return wire.Steps{}, err
 	}
@@ -113,7 +115,7 @@ func (i *Inspection) deliver(a wire.Steps) bool {
 	if a.To == wire.TypeNotice {
 		slot = slotNotice + int(a.Dir)
 	}
-	if !i.awaited[slot].CompareAndSwap(true, false) {
+	if i.asked[slot].Swap(0) == 0 {
 		return false
 	}
 	i.answers[slot] <- a // never blocks: room for one, and one is awaited

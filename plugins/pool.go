@@ -32,7 +32,10 @@ func newPool(conn *net.UnixConn, most int) *pool {
 	return &pool{conn: conn, places: make(chan struct{}, most)}
 }
 
-var errNoWindow = errors.New("take a window: all are in use")
+var (
+	errNoWindow  = errors.New("take a window: all are in use")
+	errNotMapped = errors.New("take a window: the plugin did not map it")
+)
 
 func (p *pool) take() (*Window, error) {
 	select {
@@ -73,7 +76,7 @@ func (p *pool) lend() (*Window, error) {
 	p.conn.SetDeadline(time.Now().Add(windowTimeout))
 	if err := wire.SendWindow(p.conn, w.ID, fd); err != nil {
 		w.Unmap()
-		return nil, fmt.Errorf("take a window: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNotMapped, err)
 	}
 	p.made++
 	return w, nil

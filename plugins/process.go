@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
@@ -42,11 +41,6 @@ type process struct {
 	writing bool
 	linger  *time.Timer // sends what waits for company, see sendSoon
 
-	// An answer is owed while owed > 0; progress is when the last one came, or the first
-	// was asked for, in ns of the monotonic clock since started.
-	owed     atomic.Int64
-	progress atomic.Int64
-
 	mu       sync.Mutex
 	sessions map[uint64]*Inspection
 	next     uint64
@@ -55,9 +49,6 @@ type process struct {
 
 // errClosed is the cause of a process's end when the gateway wanted it.
 var errClosed = errors.New("the gateway is shutting down")
-
-// started anchors the monotonic clock of progress.
-var started = time.Now()
 
 // open begins a session of a configured service.
 func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, error) {
@@ -78,6 +69,11 @@ func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, e
 	}
 	return i, a.List, nil
 }
+
+// clock is a time in ns that never steps, and never is 0.
+func clock() int64 { return 1 + int64(time.Since(began)) }
+
+var began = time.Now()
 
 // frame is a frame the gateway sends.
 type frame interface{ Append([]byte) []byte }
@@ -147,8 +143,6 @@ func (p *process) receive() {
 			p.kill(fmt.Errorf("read from plugin %s: an answer nobody asked for", p.config.Protocol))
 			return
 		}
-		p.progress.Store(int64(time.Since(started)))
-		p.owed.Add(-1)
 	}
 }
 
@@ -162,12 +156,25 @@ func (p *process) watch() {
 			return
 		case <-tick.C:
 		}
-		silent := time.Since(started) - time.Duration(p.progress.Load())
-		if p.owed.Load() > 0 && silent > p.config.Patience {
+		if p.keepsWaiting(clock() - int64(p.config.Patience)) {
 			p.kill(fmt.Errorf("wait for plugin %s: no answer for %v", p.config.Protocol, p.config.Patience))
 			return
 		}
 	}
+}
+
+// keepsWaiting reports whether any session has waited for an answer since before then.
+func (p *process) keepsWaiting(then int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.sessions {
+		for s := range i.asked {
+			if at := i.asked[s].Load(); at != 0 && at < then {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // kill gives the process up for the reason given, unless it was given up before, and
