@@ -32,7 +32,8 @@ import (
 )
 
 // serveUntilKilled is a whole gateway in a process of its own. dir holds its certificates
-// ("ca", "server"), the device's address ("device") and its log; it prints where it listens.
+// ("ca", "server"), the device's address ("device"), what it speaks and with which plugin
+// ("plugin") and its log; it prints where it listens.
 func serveUntilKilled(dir string) {
 	fail := func(err error) {
 		if err != nil {
@@ -47,16 +48,21 @@ func serveUntilKilled(dir string) {
 	fail(err)
 	device, err := os.ReadFile(filepath.Join(dir, "device"))
 	fail(err)
+	words, err := os.ReadFile(filepath.Join(dir, "plugin"))
+	fail(err)
+	protocol, behaviour, _ := strings.Cut(string(words), " ")
 	ca := &authority{pool: x509.NewCertPool(), server: &server, revoked: map[string]bool{}}
 	ca.pool.AppendCertsFromPEM(roots)
 	log, err := audit.Open(audit.Config{Dir: filepath.Join(dir, "log"), Origin: "cordon.test/crash", Logger: quiet})
 	fail(err)
-	plugin := plugins.New(plugins.Config{Protocol: "lines", Services: map[uint32][]byte{7: []byte("{}")}, RuntimeDir: dir, Logger: quiet})
+	plugin := plugins.New(plugins.Config{
+		Protocol: protocol, Command: []string{"/proc/self/exe", "plugin", behaviour}, Services: map[uint32][]byte{7: []byte("{}")}, RuntimeDir: dir, Logger: quiet,
+	})
 	g := New(Config{
 		Name: "crash", TrustDomain: "test.example", Certs: ca, Policy: allowBut("no"), Log: log, Logger: quiet,
 		Routes: []Route{{
 			Listen: "127.0.0.1:0", Device: policy.Device{ID: "dev-1", Class: "test", Labels: map[string]string{}, State: policy.StateActive},
-			Service: policy.Service{Name: "lines", Protocol: "lines"}, Address: string(device), Plugin: plugin, Number: 7,
+			Service: policy.Service{Name: "lines", Protocol: protocol}, Address: string(device), Plugin: plugin, Number: 7,
 		}},
 	})
 	listeners, err := g.Listen()
@@ -74,7 +80,7 @@ const crashRounds = 26
 // log as allowed, every refusal a client was told is in it too, the log is sound, and no
 // plugin outlives its gateway.
 func TestCrash(t *testing.T) {
-	c := newCrash(t)
+	c := newCrash(t, "lines lines")
 	for round := range crashRounds {
 		if testing.Short() && round == 5 {
 			break
@@ -136,7 +142,7 @@ type crash struct {
 	count int             // of operations, to name each
 }
 
-func newCrash(t *testing.T) *crash {
+func newCrash(t *testing.T, plugin string) *crash {
 	ca := newAuthority(t)
 	c := &crash{dir: t.TempDir(), device: newRecorder(t, nil), codes: map[string]bool{}}
 	t.Cleanup(c.device.close)
@@ -148,7 +154,7 @@ func newCrash(t *testing.T) *crash {
 	server := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.server.Certificate[0]}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
 	for name, content := range map[string][]byte{
-		"ca": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), "server": server, "device": []byte(c.device.address()),
+		"ca": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), "server": server, "device": []byte(c.device.address()), "plugin": []byte(plugin),
 	} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
@@ -160,9 +166,8 @@ func newCrash(t *testing.T) *crash {
 	return c
 }
 
-// round starts a gateway, loads it, kills its plugin, waits until operations pass again,
-// and kills it.
-func (c *crash) round(t *testing.T, round int) {
+// start starts a gateway, and returns its process and where it listens.
+func (c *crash) start(t *testing.T) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "gateway", c.dir)
 	cmd.Stderr = os.Stderr
@@ -175,12 +180,35 @@ func (c *crash) round(t *testing.T, round int) {
 	}
 	address, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("round %d: the gateway does not start: %v", round, err)
+		t.Fatalf("the gateway does not start: %v", err)
 	}
+	return cmd, strings.TrimSpace(address)
+}
+
+// A plugin that listens to nothing does not outlive its gateway either.
+func TestOrphan(t *testing.T) {
+	cmd, _ := newCrash(t, "hostile deaf").start(t)
+	plugin := pluginOf(cmd.Process.Pid)
+	if plugin == 0 {
+		t.Error("there is no plugin")
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if !eventually(func() bool { return !alive(plugin) }) {
+		t.Error("the plugin outlives its gateway")
+		syscall.Kill(plugin, syscall.SIGKILL)
+	}
+}
+
+// round starts a gateway, loads it, kills its plugin, waits until operations pass again,
+// and kills it.
+func (c *crash) round(t *testing.T, round int) {
+	t.Helper()
+	cmd, address := c.start(t)
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for range 4 {
-		clients.Go(func() { c.load(ctx, strings.TrimSpace(address)) })
+		clients.Go(func() { c.load(ctx, address) })
 	}
 	var first int
 	if !eventually(func() bool { first = pluginOf(cmd.Process.Pid); return first != 0 }) {

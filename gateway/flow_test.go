@@ -70,7 +70,7 @@ func (m *flowModel) write(b []byte) error {
 func FuzzFlow(f *testing.F) {
 	f.Add([]byte{0, 0, 10, 1, 10})
 	f.Add([]byte{0, 1, 10, 0, 5, 2, 7, 0, 20, 1, 3, 0, 200})
-	f.Add([]byte{0, 1, 200, 3, 1, 0, 100, 1, 9, 0, 120})
+	f.Add([]byte{0, 1, 200, 3, 0, 0, 100, 1, 9, 0, 120})
 	f.Add([]byte{1, 0, 30, 4, 0, 0, 30, 1, 40, 5, 0, 1, 20})
 	f.Add([]byte{1, 4, 0, 4, 0, 0, 9, 5, 9, 5, 0, 2, 9, 0, 255, 1, 255})
 	f.Fuzz(func(t *testing.T, tape []byte) {

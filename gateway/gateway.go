@@ -179,8 +179,8 @@ func (g *Gateway) tidy(ctx context.Context) {
 // tidyAfter is how many sessions make it worth while.
 const tidyAfter = 100
 
-// drain ends every session: quiet ones at once, busy ones when they fall quiet or at
-// Limits.DrainTimeout.
+// drain ends every session: quiet ones at once, busy ones when they fall quiet or, at
+// Limits.DrainTimeout, behind what is on its way to the device.
 func (g *Gateway) drain() {
 	g.draining.Store(true)
 	g.each((*session).wake)
@@ -191,7 +191,13 @@ func (g *Gateway) drain() {
 	}()
 	select {
 	case <-done:
+		return
 	case <-time.After(g.Limits.DrainTimeout):
+		g.each(func(s *session) { s.end(errDrained) })
+	}
+	select {
+	case <-done:
+	case <-time.After(2 * lingerTimeout):
 		g.each(func(s *session) { s.fail(errDrained) })
 		<-done
 	}

@@ -37,6 +37,8 @@ func hostileFrames() []hostile {
 			hostile{client: "refused\n", ends: "idle"}),
 		(&puppet{forward: turns{{invalid(1, "one"), span(1, 4)}}}).named("span of an invalid operation", hostile{ends: stuck}),
 		(&puppet{forward: turns{{op(1, "one"), abort(1), span(1, 4)}}}).named("span of an aborted operation", hostile{ends: stuck}),
+		(&puppet{forward: turns{{op(1, "one"), span(1, 8), abort(1)}}, refuse: turns{{refusal(1, 0, "refused\n")}}}).named("rest of an aborted operation",
+			hostile{lines: []string{"one\n", "two\n"}, device: "one\n", client: "refused\nok one\n", ends: stuck}),
 		(&puppet{forward: turns{{op(1, "no"), span(1, 2), op(2, "one"), span(2, 2)}}}).named("spans that overlap the bytes of a refused operation",
 			hostile{device: "e\n", client: "ok e\n", ends: stuck}),
 		(&puppet{forward: one(), reverse: turns{{span(1, 7), span(1, math.MaxInt64)}}}).named("overflowing span of replies",

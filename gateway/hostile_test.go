@@ -32,7 +32,8 @@ type hostile struct {
 // serveHostile is the process of the plugin so named.
 func serveHostile(name string) {
 	for _, table := range [][]hostile{
-		hostileFrames(), hostileInspectors(), hostileDescriptions(), prisoners(), {newWhim().named("whim", hostile{})},
+		hostileFrames(), hostileInspectors(), hostileDescriptions(), prisoners(),
+		{newWhim().named("whim", hostile{}), (&puppet{deaf: true}).named("deaf", hostile{})},
 	} {
 		for _, h := range table {
 			if h.name == name {

@@ -12,12 +12,16 @@ import (
 // session: *violation if the plugin broke the contract, errEnd if it had nothing more to
 // say, anything else if a byte could not be moved.
 func (s *session) apply(dir sdk.Direction, steps []sdk.Step) error {
-	for i := range steps {
+	for i := 0; i < len(steps); i++ {
 		var err error
 		switch step := &steps[i]; step.Kind {
 		case sdk.StepOperation:
 			err = s.operation(dir, step)
 		case sdk.StepSpan:
+			// Neighbours of one operation move together: in one piece, and with one write.
+			for ; i+1 < len(steps) && follows(step, &steps[i+1]); i++ {
+				step.N += steps[i+1].N
+			}
 			err = s.span(dir, step)
 		case sdk.StepAbort:
 			err = s.abort(dir, step)
@@ -32,6 +36,11 @@ func (s *session) apply(dir sdk.Direction, steps []sdk.Step) error {
 		}
 	}
 	return nil
+}
+
+// follows reports whether span b can be joined to span a.
+func follows(a, b *sdk.Step) bool {
+	return b.Kind == sdk.StepSpan && b.Op == a.Op && b.N > 0 && a.N > 0 && b.N <= sdk.Unlimited-a.N
 }
 
 // violation is a step that breaks the contract of package sdk.
