@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,8 +38,13 @@ func hostileFrames() []hostile {
 			hostile{client: "refused\n", ends: "idle"}),
 		(&puppet{forward: turns{{invalid(1, "one"), span(1, 4)}}}).named("span of an invalid operation", hostile{ends: stuck}),
 		(&puppet{forward: turns{{op(1, "one"), abort(1), span(1, 4)}}}).named("span of an aborted operation", hostile{ends: stuck}),
-		(&puppet{forward: turns{{op(1, "one"), span(1, 8), abort(1)}}, refuse: turns{{refusal(1, 0, "refused\n")}}}).named("rest of an aborted operation",
-			hostile{lines: []string{"one\n", "two\n"}, device: "one\n", client: "refused\nok one\n", ends: stuck}),
+		playing((&puppet{forward: turns{{op(1, "one"), span(1, 8), abort(1)}}, act: func(p *puppet, f any) bool {
+			r, ok := f.(wire.Refuse)
+			if ok {
+				p.say(f, refusal(r.Op, r.After, "refused\n"))
+			}
+			return ok
+		}}).named("rest of an aborted operation", hostile{ends: stuck}), playAborted),
 		(&puppet{forward: turns{{op(1, "no"), span(1, 2), op(2, "one"), span(2, 2)}}}).named("spans that overlap the bytes of a refused operation",
 			hostile{device: "e\n", client: "ok e\n", ends: stuck}),
 		(&puppet{forward: one(), reverse: turns{{span(1, 7), span(1, math.MaxInt64)}}}).named("overflowing span of replies",
@@ -345,6 +351,22 @@ func swapAnswers() func(*puppet, any) bool {
 			p.say(waiting[0], op(1, "no"), span(1, waiting[1].Arrived))
 		}
 		return len(waiting) <= 2
+	}
+}
+
+// playAborted has a client send an operation of which half has passed when it is aborted.
+func playAborted(t *testing.T, g *ward) {
+	c := g.dial()
+	c.send("one\n")
+	if got := []string{c.line(), c.line()}; !slices.Contains(got, "refused") || !slices.Contains(got, "ok one") {
+		t.Errorf("the client received %q", got)
+	}
+	c.send("two\n")
+	if got := c.ends(); got != "" {
+		t.Errorf("the client received %q more", got)
+	}
+	if got := g.device.all(); got != "one\n" {
+		t.Errorf("the device received %q", got)
 	}
 }
 
