@@ -34,7 +34,7 @@ func (c *client) read(f *flow) (int, error) {
 		if got == 0 {
 			return 0, err
 		}
-		if err := f.take(); err != nil {
+		if err := f.take(true); err != nil {
 			return 0, err
 		}
 		f.room()[0] = c.one[0]

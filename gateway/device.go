@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"syscall"
 	"time"
+
+	"cordon/plugins"
 )
 
 // device is the plaintext side of a session.
@@ -14,6 +17,7 @@ type device struct {
 	sys syscall.RawConn
 
 	// Of a read; here so that it allocates nothing.
+	one  [1]byte
 	flow *flow
 	n    int
 	err  error
@@ -53,13 +57,33 @@ func (d *device) read(f *flow) (int, error) {
 }
 
 // readNow reads as long as many bytes are there. It must come to EAGAIN before it may say that
-// it wants to wait: readiness is only told once.
+// it wants to wait: readiness is only told once. A session whose device is silent must not
+// wait for a window, which others may hold for long: where none is free, it looks for one
+// byte first.
 func (d *device) readNow(fd uintptr) bool {
 	f := d.flow
 	d.n, d.err = 0, nil
 	borrowed := f.window == nil
 	if borrowed {
-		if d.err = f.take(); d.err != nil {
+		switch err := f.take(false); {
+		case errors.Is(err, plugins.ErrNoWindow):
+			n, err := readFD(fd, d.one[:])
+			if err == syscall.EAGAIN {
+				return false
+			}
+			if n == 0 && err == nil {
+				err = io.EOF
+			}
+			if err == nil {
+				err = f.take(true)
+			}
+			if err != nil {
+				d.err = err
+				return true
+			}
+			f.room()[0], d.n = d.one[0], 1
+		case err != nil:
+			d.err = err
 			return true
 		}
 	}

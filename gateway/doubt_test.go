@@ -229,6 +229,7 @@ func TestNoWindow(t *testing.T) {
 	}) {
 		t.Fatal("nothing arrives")
 	}
+	silent := w.dial()
 	c := w.dial()
 	c.send("one\n")
 	if got := c.ends(); got != "" {
@@ -236,7 +237,9 @@ func TestNoWindow(t *testing.T) {
 	}
 	holder.send("and done\n")
 	holder.expect("ok begun and done")
-	if got := w.device.all(); got != "begun and done\n" {
+	silent.send("two\n") // had no need of a window so far
+	silent.expect("ok two")
+	if got := w.device.all(); got != "begun and done\ntwo\n" {
 		t.Errorf("the device received %q", got)
 	}
 }

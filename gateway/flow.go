@@ -78,9 +78,9 @@ const maxInserts = sdk.MaxOpen
 // plugin has not covered it and must be shown it.
 func (f *flow) low() int64 { return min(f.moved, f.covered) }
 
-// take gets a window; only f's own goroutine may.
-func (f *flow) take() error {
-	w, err := f.insp.TakeWindow()
+// take gets a window, if need be with a wait; only f's own goroutine may.
+func (f *flow) take(wait bool) error {
+	w, err := f.insp.TakeWindow(wait)
 	if err != nil {
 		return err
 	}

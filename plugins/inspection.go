@@ -71,10 +71,10 @@ func (i *Inspection) Refuse(op sdk.OpID, after int64, why sdk.Refusal) ([]sdk.St
 	return a.List, err
 }
 
-// TakeWindow returns a window, waiting for one to become free if need be, at most
+// TakeWindow returns a window. If none is free it returns ErrNoWindow, with wait after
 // windowTimeout. Give it back with GiveWindow.
-func (i *Inspection) TakeWindow() (*Window, error) {
-	w, err := i.process.pool.take()
+func (i *Inspection) TakeWindow(wait bool) (*Window, error) {
+	w, err := i.process.pool.take(wait)
 	if errors.Is(err, errNotMapped) {
 		return nil, i.process.kill(err)
 	}

@@ -90,7 +90,7 @@ func TestInspection(t *testing.T) {
 	p := startLines(t)
 	i := open(t, p)
 	defer i.Close()
-	w, err := i.TakeWindow()
+	w, err := i.TakeWindow(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestRestart(t *testing.T) {
 	for _, word := range []string{"die\n", "hang\n"} {
 		p := startLines(t)
 		i := open(t, p)
-		w, err := i.TakeWindow()
+		w, err := i.TakeWindow(true)
 		if err != nil {
 			t.Fatal(err)
 		}

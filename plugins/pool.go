@@ -32,21 +32,24 @@ func newPool(conn *net.UnixConn, most int) *pool {
 	return &pool{conn: conn, places: make(chan struct{}, most)}
 }
 
-var (
-	errNoWindow  = errors.New("take a window: all are in use")
-	errNotMapped = errors.New("take a window: the plugin did not map it")
-)
+// ErrNoWindow is that no window is free.
+var ErrNoWindow = errors.New("take a window: all are in use")
 
-func (p *pool) take() (*Window, error) {
+var errNotMapped = errors.New("take a window: the plugin did not map it")
+
+func (p *pool) take(wait bool) (*Window, error) {
 	select {
 	case p.places <- struct{}{}:
 	default:
-		wait := time.NewTimer(windowTimeout)
-		defer wait.Stop()
+		if !wait {
+			return nil, ErrNoWindow
+		}
+		patience := time.NewTimer(windowTimeout)
+		defer patience.Stop()
 		select {
 		case p.places <- struct{}{}:
-		case <-wait.C:
-			return nil, errNoWindow
+		case <-patience.C:
+			return nil, ErrNoWindow
 		}
 	}
 	w, err := p.lend()
