@@ -29,12 +29,11 @@ type flow struct {
 	arrived int64
 	covered int64
 	moved   int64
-	parts   []part    // what covers the bytes from moved to covered, in order
-	inserts []insert  // refusals to be inserted, in order of their place
-	owed    int       // refusals this flow must still insert; an observed flow is held meanwhile
-	owes    time.Time // since when
-	over    bool      // nothing more moves
-	ended   bool      // the source has ended
+	parts   []part   // what covers the bytes from moved to covered, in order
+	inserts []insert // refusals that have a place, in its order
+	owed    int      // refusals this flow must still insert; an observed flow is held meanwhile
+	over    bool     // nothing more moves
+	ended   bool     // the source has ended
 
 	heard    time.Time     // when bytes last arrived; own goroutine
 	patience time.Duration // for the sink to take what is passed on
@@ -65,10 +64,12 @@ type part struct {
 	drop bool
 }
 
-// insert is a refusal and its place.
+// insert is a refusal and its place. Nothing moves past the place before the refusal is there.
 type insert struct {
+	op    sdk.OpID
 	at    int64
 	bytes []byte
+	ready bool
 }
 
 // maxInserts bounds refusals waiting for their place.
@@ -175,25 +176,33 @@ func (f *flow) dropRest(op sdk.OpID) {
 func (f *flow) owe() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.owed == 0 {
-		f.owes = time.Now()
-	}
 	f.owed++
 	return f.moved
 }
 
-// insert puts a refusal in its place, at once if that has been reached.
-func (f *flow) insert(at int64, b []byte) error {
+// place keeps the place of op's refusal, of which there is word before the refusal itself is
+// carried out: meanwhile later answers may cover more, and that must not move first. A
+// place that cannot be kept is left out, and insert says so.
+func (f *flow) place(op sdk.OpID, at int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if at < f.moved {
-		return violates("a refusal placed at %d, when %d bytes have moved", at, f.moved)
+	n := len(f.inserts)
+	if at >= f.moved && n < maxInserts && (n == 0 || f.inserts[n-1].at <= at) {
+		f.inserts = append(f.inserts, insert{op: op, at: at})
 	}
-	if n := len(f.inserts); n > 0 && f.inserts[n-1].at > at || n >= maxInserts {
-		return violates("refusals out of order, or too many of them")
+}
+
+// insert puts the refusal of op in its place, at once if that has been reached.
+func (f *flow) insert(op sdk.OpID, at int64, b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.inserts {
+		if in := &f.inserts[i]; in.op == op && in.at == at && !in.ready {
+			in.bytes, in.ready = b, true
+			return f.move()
+		}
 	}
-	f.inserts = append(f.inserts, insert{at, b})
-	return f.move()
+	return violates("a refusal at %d, where %d bytes have moved: out of order, or too many of them", at, f.moved)
 }
 
 // stop makes nothing move any more but the refusals that are owed.
@@ -222,7 +231,7 @@ func (f *flow) settled() bool {
 // refusal goes must not move away while it is written.
 func (f *flow) move() error {
 	for {
-		for len(f.inserts) > 0 && f.inserts[0].at <= f.moved {
+		for len(f.inserts) > 0 && f.inserts[0].ready && f.inserts[0].at <= f.moved {
 			b := f.inserts[0].bytes
 			f.inserts = f.inserts[1:]
 			f.owed--

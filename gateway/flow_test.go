@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +25,8 @@ type flowModel struct {
 	bytes    [modelSize]int8 // what covers each
 	heldFrom int64           // of an observed flow that owes a refusal; -1: it owes none
 	passed   int64           // where the last byte passed on stood, plus one
-	inserts  []insert        // given and not passed on
+	inserts  []insert        // placed and not passed on
+	placed   sdk.OpID
 }
 
 const modelSize = 3 * sdk.WindowSize
@@ -73,6 +75,7 @@ func FuzzFlow(f *testing.F) {
 	f.Add([]byte{0, 1, 200, 3, 0, 0, 100, 1, 9, 0, 120})
 	f.Add([]byte{1, 0, 30, 4, 0, 0, 30, 1, 40, 5, 0, 1, 20})
 	f.Add([]byte{1, 4, 0, 4, 0, 0, 9, 5, 9, 5, 0, 2, 9, 0, 255, 1, 255})
+	f.Add([]byte{0, 4, 0, 0, 50, 1, 10, 5, 0, 1, 20, 6, 0, 4, 0, 4, 0, 5, 3, 5, 0, 1, 99, 6, 1, 6, 0})
 	f.Fuzz(func(t *testing.T, tape []byte) {
 		if len(tape) == 0 || len(tape) > 500 {
 			return
@@ -86,11 +89,16 @@ func FuzzFlow(f *testing.F) {
 		m := &flowModel{t: t, heldFrom: -1}
 		m.flow = &flow{mode: sdk.Mode(tape[0] & 1), dst: m, window: window, patience: time.Minute}
 		for tape = tape[1:]; len(tape) >= 2; tape = tape[2:] {
-			m.do(tape[0]%6, int64(tape[1]))
+			m.do(tape[0]%7, int64(tape[1]))
 		}
 		// To the end: what is allowed must have passed once everything is covered and given.
 		for m.flow.owed > len(m.flow.inserts) {
 			m.do(5, 0)
+		}
+		for _, in := range slices.Clone(m.flow.inserts) {
+			if !in.ready {
+				m.give(in)
+			}
 		}
 		if m.flow.arrived > m.flow.covered {
 			m.cover(1, m.flow.arrived-m.flow.covered, false)
@@ -136,15 +144,25 @@ func (m *flowModel) do(what byte, n int64) {
 		if at := f.owe(); at != f.moved {
 			m.t.Fatalf("owed from %d on, and %d have moved", at, f.moved)
 		}
-	case 5: // and given, at n bytes from where it may be
+	case 5: // placed, at n bytes from where it may be
 		if f.owed <= len(f.inserts) {
 			return
 		}
-		in := insert{max(f.moved, lastPlace(f)) + n, []byte{0x80 | byte(n), 0xff}}
+		m.placed++
+		in := insert{op: m.placed, at: max(f.moved, lastPlace(f)) + n, bytes: []byte{0x80 | byte(n), 0xff}}
 		m.inserts = append(m.inserts, in)
-		if err := f.insert(in.at, in.bytes); err != nil {
-			m.t.Fatal(err)
+		f.place(in.op, in.at)
+	case 6: // and given, whichever of those placed
+		if waiting := slices.DeleteFunc(slices.Clone(f.inserts), func(in insert) bool { return in.ready }); len(waiting) > 0 {
+			m.give(waiting[n%int64(len(waiting))])
 		}
+	}
+}
+
+func (m *flowModel) give(in insert) {
+	i := slices.IndexFunc(m.inserts, func(x insert) bool { return x.op == in.op })
+	if err := m.flow.insert(in.op, in.at, m.inserts[i].bytes); err != nil {
+		m.t.Fatal(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -71,6 +72,12 @@ func (w *ward) attach(t *testing.T, id string, p *plugins.Plugin, device string)
 		Device:  policy.Device{ID: id, Class: "test", Labels: map[string]string{}, State: policy.StateActive},
 		Service: policy.Service{Name: "hostile", Protocol: "hostile"}, Address: device, Plugin: p, Number: 1,
 		IdleTimeout: 3 * time.Second,
+		Answer: func(b []byte) error {
+			if string(b) != "refused\n" {
+				return errors.New("it is no refusal")
+			}
+			return nil
+		},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var accepting sync.WaitGroup

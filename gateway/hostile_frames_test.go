@@ -22,6 +22,7 @@ import (
 // hostileFrames are processes that send what the sdk's runtime would not.
 func hostileFrames() []hostile {
 	one := func(steps ...sdk.Step) turns { return turns{append([]sdk.Step{op(1, "one"), span(1, 4)}, steps...)} }
+	held2 := described("hostile", sdk.Held, sdk.Held)
 	return []hostile{
 		// Spans.
 		(&puppet{forward: turns{{span(1, 4), op(1, "one")}}}).named("span before its operation", hostile{ends: "a span of operation 1, which is not among the latest"}),
@@ -56,7 +57,7 @@ func hostileFrames() []hostile {
 		(&puppet{forward: turns{{op(2, "one"), span(2, 4)}}}).named("number left out", hostile{ends: "operation 2 after 0"}),
 		(&puppet{forward: turns{{op(1, "no"), op(1, "one"), span(1, 4)}}}).named("number used twice", hostile{ends: "operation 1 after 1"}),
 		(&puppet{forward: turns{{op(0, "one"), span(0, 4)}}}).named("number zero", hostile{ends: "operation 0 after 0"}),
-		(&puppet{forward: turns{{op(math.MaxUint64, "one"), span(math.MaxUint64, 4)}}}).named("last number of all", hostile{ends: "operation 18446744073709551615 after 0"}),
+		(&puppet{forward: turns{{op(math.MaxUint64, "one"), span(math.MaxUint64, 4)}}}).named("last number of all", hostile{ends: "operation 18446744073709551615, announced in the forward direction"}),
 		(&puppet{forward: turns{{named(op(1, ""), "lines:ping"), span(1, 4)}}}).named("operation of another protocol", hostile{ends: stuck}),
 		(&puppet{forward: turns{{named(op(1, ""), "hostile\x00:one"), span(1, 4)}}}).named("protocol with a zero byte", hostile{ends: stuck}),
 		(&puppet{forward: turns{{named(op(1, ""), ""), span(1, 4)}}}).named("operation without a name", hostile{ends: stuck}),
@@ -77,7 +78,7 @@ func hostileFrames() []hostile {
 		(&puppet{forward: turns{{op(1, "no"), abort(1), span(1, 4)}}}).named("abort of a refused operation", hostile{ends: stuck}),
 		(&puppet{forward: turns{{op(1, "one"), abort(1), abort(1), span(1, 4)}}}).named("abort twice", hostile{ends: stuck}),
 		(&puppet{forward: one(), reverse: turns{{abort(1)}}}).named("abort from the other direction",
-			hostile{device: "one\n", client: "ok one\n", ends: "operation 1 cannot be aborted"}),
+			hostile{device: "one\n", client: "ok one\n", ends: stuck}),
 		(&puppet{forward: turns{{op(1, "one"), end(), span(1, 4)}}}).named("span after the end", hostile{ends: "the inspector ended the session"}),
 		(&puppet{open: turns{{end()}}, forward: one()}).named("operation after the end", hostile{ends: "the inspector ended the session"}),
 
@@ -97,20 +98,42 @@ func hostileFrames() []hostile {
 		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}, {refusal(1, 0, "EVIL\n")}}, refuse: turns{{refusal(1, 0, "refused\n")}}}).named("refusal again later",
 			hostile{lines: []string{"not\n", "two\n"}, client: "refused\n", ends: "to which none is owed"}),
 		(&puppet{forward: turns{{op(1, "one"), span(1, 4)}, {op(2, "no")}}, refuse: turns{{refusal(2, 0, "EVIL\n")}}}).named("refusal placed in the past",
-			hostile{lines: []string{"one\n", "two\n"}, device: "one\n", client: "ok one\n", ends: "a refusal placed at 0, when 7 bytes have moved"}),
+			hostile{lines: []string{"one\n", "two\n"}, device: "one\n", client: "ok one\n", ends: "a refusal at 0, where 7 bytes have moved"}),
 		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}, refuse: turns{{refusal(1, 1<<40, "EVIL\n")}}}).named("refusal placed far ahead", hostile{ends: stuck}),
 		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}, refuse: turns{{refusal(1, -1, "EVIL\n")}}}).named("refusal placed before the beginning", hostile{ends: "malformed frame"}),
 		(&puppet{forward: turns{{op(1, "no"), op(2, "no")}}, refuse: turns{{}, {refusal(2, 9, "EVIL\n"), refusal(1, 4, "EVIL\n")}}}).named("refusals out of order",
-			hostile{ends: "refusals out of order"}),
+			hostile{ends: "out of order"}),
 		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{refusal(1, 0, strings.Repeat("E", sdk.MaxRefusal+1))}}}).named("refusal too large", hostile{ends: "malformed frame"}),
 		(&puppet{forward: turns{{op(1, "no"), span(1, 4)}}}).named("no refusal", hostile{ends: stuck}),
 		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{span(1, 4)}}}).named("span in the answer to a refusal", hostile{ends: "step kind 2 in the answer to a refusal"}),
 		(&puppet{forward: turns{{op(1, "no")}}, refuse: turns{{op(2, "one"), refusal(1, 0, "EVIL\n")}}}).named("operation in the answer to a refusal", hostile{ends: "step kind 1 in the answer to a refusal"}),
 		(&puppet{forward: turns{{op(1, "one"), op(2, "no")}}, refuse: turns{{abort(1)}}}).named("abort in the answer to a refusal", hostile{ends: "step kind 3 in the answer to a refusal"}),
-		(&puppet{forward: one(), reverse: turns{{op(2, "one"), refusal(2, 0, "EVIL\n"), span(2, 7)}}}).named("refusal towards the device",
+		(&puppet{forward: one(), reverse: turns{{op(back, "one"), refusal(back, 0, "EVIL\n"), span(back, 7)}}}).named("refusal towards the device",
 			hostile{device: "one\n", client: "ok one\n", ends: "the device sent what is not a reply"}),
-		(&puppet{forward: one(), reverse: turns{{invalid(2, "one")}}, refuse: turns{{refusal(2, 4, "EVIL\n")}}}).named("refusal of what the device sent",
+		(&puppet{forward: one(), reverse: turns{{invalid(back, "one")}}, refuse: turns{{refusal(back, 4, "EVIL\n")}}}).named("refusal of what the device sent",
 			hostile{device: "one\n", client: "ok one\n", ends: "the device sent what is not a reply"}),
+
+		// What the device asks.
+		(&puppet{forward: turns{{op(back, "one"), span(back, 4)}}}).named("operation of the other direction", hostile{ends: "announced in the forward direction"}),
+		(&puppet{description: held2, forward: one(), reverse: turns{{op(2, "one"), span(2, 7)}}}).named("operation of the client seen from the device",
+			hostile{device: "one\n", ends: "announced in the reverse direction"}),
+		(&puppet{description: held2, forward: one(), reverse: turns{{op(back, "no"), span(back, 7)}}, refuse: turns{{refusal(back, 4, "EVIL\n")}}}).named("anything but a refusal to the device",
+			hostile{device: "one\n", ends: "what it would tell the device"}),
+		(&puppet{description: held2, forward: one(), reverse: turns{{op(back, "no"), span(back, 7)}}, refuse: turns{{refusal(back, 4, "refused\n"), refusal(back, 4, "refused\n")}}}).named("refusal to the device twice",
+			hostile{device: "one\nrefused\n", ends: "to which none is owed"}),
+		(&puppet{description: held2, forward: one(refusal(back, 4, "refused\n"))}).named("refusal to a device that asked for nothing",
+			hostile{device: "one\n", client: "ok one\n", ends: "to which none is owed"}),
+		(&puppet{description: held2, forward: turns{{op(1, "one"), span(1, 4)}, {span(back, 4)}}, reverse: turns{{op(back, "no"), span(1, 7)}}, refuse: turns{{refusal(back, 4, "refused\n")}}}).named("reply to what the device was refused",
+			hostile{lines: []string{"one\n", "two\n"}, device: "one\nrefused\n", client: "ok one\n", ends: "which was refused"}),
+		(&puppet{description: held2, forward: one(), reverse: turns{{span(back, 7)}}}).named("span of what the device did not ask",
+			hostile{device: "one\n", ends: "which is not among the latest"}),
+
+		// What is kept.
+		(&puppet{forward: turns{{kept(1)}}}).named("keep of an operation to come", hostile{ends: "cannot be kept"}),
+		(&puppet{forward: turns{append(ops(300), kept(1))}}).named("keep of an operation long gone", hostile{ends: "cannot be kept"}),
+		(&puppet{forward: turns{append(ops(sdk.MaxKept+1), keptAll(sdk.MaxKept+1)...)}}).named("keep of too many", hostile{ends: "cannot be kept"}),
+		(&puppet{forward: turns{append(ops(2), kept(1), done(1), done(1), done(9), kept(0))}}).named("done again, and with nothing", hostile{ends: "cannot be kept"}),
+		(&puppet{forward: turns{{op(1, "no"), kept(1), span(1, 4)}}}).named("keep of a refused operation", hostile{ends: stuck}),
 
 		// Answers.
 		acting("two answers to one notice", hostile{device: "one\n", client: "ok one\n"}, func(p *puppet, f any) bool {

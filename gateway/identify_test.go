@@ -37,9 +37,9 @@ func TestStrangersAreRationed(t *testing.T) {
 // Operations are remembered for as long as a step may name them, and no longer.
 func TestOperations(t *testing.T) {
 	var o operations
-	for op := sdk.OpID(1); op <= 3*sdk.MaxOpen; op++ {
+	for op := uint64(1); op <= 3*sdk.MaxOpen; op++ {
 		o.add(op, opState(1+op%3))
-		for back := range sdk.OpID(sdk.MaxOpen + 3) {
+		for back := range uint64(sdk.MaxOpen + 3) {
 			want := opUnknown
 			if back < op && back < sdk.MaxOpen {
 				want = opState(1 + (op-back)%3)
@@ -54,5 +54,33 @@ func TestOperations(t *testing.T) {
 	}
 	if len(o.states) != sdk.MaxOpen {
 		t.Errorf("%d states are kept, want %d", len(o.states), sdk.MaxOpen)
+	}
+}
+
+// One that is kept is remembered for longer, and others are not because of it.
+func TestKeptOperations(t *testing.T) {
+	var o operations
+	for op := uint64(1); op <= sdk.MaxKept+1; op++ {
+		o.add(op, opAllowed)
+		if kept := o.keep(op); kept != (op <= sdk.MaxKept) {
+			t.Errorf("operation %d is kept: %v", op, kept)
+		}
+	}
+	if o.keep(0) || o.keep(o.latest+1) {
+		t.Error("an operation that was not announced is kept")
+	}
+	for op := o.latest + 1; op < 3*sdk.MaxOpen; op++ {
+		o.add(op, opAllowed)
+	}
+	o.set(1, opOwed)
+	o.done(2)
+	for op, want := range []opState{opUnknown, opOwed, opUnknown, opAllowed, sdk.MaxKept: opAllowed, sdk.MaxKept + 1: opUnknown} {
+		if got := o.state(uint64(op)); (op < 4 || op >= sdk.MaxKept) && got != want {
+			t.Errorf("operation %d is %d, want %d", op, got, want)
+		}
+	}
+	o.done(1)
+	if !o.keep(o.latest) {
+		t.Error("no other operation takes the place of one that is done")
 	}
 }

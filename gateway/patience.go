@@ -50,7 +50,8 @@ func (s *session) timedOut(f *flow) error {
 		}
 	case s.gateway.draining.Load() && silent >= drainQuiet && f.quiet():
 		return errDrained
-	case !f.quiet() && now.Sub(f.stalls()) >= limits.StallTimeout:
+	case !f.quiet() && now.Sub(f.heard) >= limits.StallTimeout && (f.settled() || silent >= limits.StallTimeout):
+		// A refusal may be owed as long as the refused operation still arrives.
 		return errStalled
 	case other.hasEnded() && silent >= limits.HalfCloseTimeout:
 		return errHalf
@@ -58,16 +59,6 @@ func (s *session) timedOut(f *flow) error {
 		return errIdle
 	}
 	return nil
-}
-
-// stalls is since when f, if it is not quiet, gets no further.
-func (f *flow) stalls() time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.owed > 0 && f.owes.After(f.heard) {
-		return f.owes
-	}
-	return f.heard
 }
 
 func (s *session) endingSince() time.Time {

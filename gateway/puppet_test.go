@@ -113,7 +113,7 @@ func (p *puppet) say(f any, list ...sdk.Step) {
 	case wire.Notice:
 		a.Session, a.To, a.Dir = f.Session, wire.TypeNotice, f.Dir
 	case wire.Refuse:
-		a.Session, a.To = f.Session, wire.TypeRefuse
+		a.Session, a.To, a.Dir = f.Session, wire.TypeRefuse, f.Op.Direction()
 	}
 	p.send(a.Append(nil))
 }
@@ -156,3 +156,17 @@ func refusal(id sdk.OpID, at int64, text string) sdk.Step {
 }
 
 func end() sdk.Step { return sdk.Step{Kind: sdk.StepEnd, Reason: "enough"} }
+
+// back is the first operation that the device asks for.
+const back sdk.OpID = 1<<48 + 1
+
+func kept(id sdk.OpID) sdk.Step { return sdk.Step{Kind: sdk.StepKeep, Op: id} }
+
+func done(id sdk.OpID) sdk.Step { return sdk.Step{Kind: sdk.StepDone, Op: id} }
+
+func keptAll(n sdk.OpID) (list []sdk.Step) {
+	for id := sdk.OpID(1); id <= n; id++ {
+		list = append(list, kept(id))
+	}
+	return list
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"cordon/plugins/sdk"
@@ -27,6 +28,10 @@ func (s *session) apply(dir sdk.Direction, steps []sdk.Step) error {
 			err = s.abort(dir, step)
 		case sdk.StepRefusal:
 			err = s.refusal(step)
+		case sdk.StepKeep:
+			err = s.keep(step)
+		case sdk.StepDone:
+			err = s.done(step)
 		case sdk.StepEnd:
 			s.end(fmt.Errorf("%w: %s", errEnd, step.Reason))
 			return nil
@@ -55,18 +60,23 @@ func violates(format string, args ...any) error {
 // operation decides and records an operation. Nothing of it has moved: its span can only
 // follow.
 func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
+	if step.Op.Direction() != dir {
+		return violates("operation %d, announced in the %s direction", step.Op, dir)
+	}
 	s.deciding.Lock()
-	if step.Op != s.operations.latest+1 {
+	if n := s.operations[dir].latest; step.Op.Number() != n+1 {
 		s.deciding.Unlock()
-		return violates("operation %d after %d", step.Op, s.operations.latest)
+		return violates("operation %d after %d of its direction", step.Op, n)
 	}
 	s.request.Operation = step.Operation
+	s.request.Session.Direction = directions[dir]
 	s.request.NowNs = time.Now().UnixNano()
+	s.latest = step.Op
+	held := s.flows[dir].mode == sdk.Held
 	var d policy.Decision
 	switch {
-	case dir == sdk.Reverse:
-		// Only the side that opened the session may ask. What the other side sent may have
-		// been seen already, as replies are; it is not answered.
+	case !held:
+		// It may have been passed on already, as replies are.
 		d = policy.Decision{Reason: "the device sent what is not a reply", Cause: policy.CauseProtocol}
 	case step.Invalid:
 		d = policy.Decision{Reason: step.Reason, Cause: policy.CauseProtocol}
@@ -80,16 +90,19 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 	if d.Allow {
 		state = opAllowed
 	}
-	s.operations.add(step.Op, state)
+	s.operations[dir].add(step.Op.Number(), state)
 	s.deciding.Unlock()
 	switch {
-	case dir == sdk.Reverse:
+	case !held:
 		return errUnasked
 	case d.Allow:
 		return nil
 	}
-	return s.refuse(dir, step.Op, code, d)
+	return s.refuse(step.Op, code, d)
 }
+
+// directions of an operation as policy knows them: who asks.
+var directions = [2]string{sdk.Forward: policy.Inbound, sdk.Reverse: policy.Outbound}
 
 // settle records a decision about s.request; a decision that cannot be recorded is a
 // refusal. deciding is held.
@@ -105,9 +118,18 @@ func (s *session) settle(d policy.Decision) (policy.Decision, string) {
 
 // refuse tells the plugin that op is refused; the bytes of the refusal come with one of its
 // answers. Replies that flow freely are held until it is in its place.
-func (s *session) refuse(dir sdk.Direction, op sdk.OpID, code string, d policy.Decision) error {
-	asker := &s.flows[dir.Opposite()]
-	steps, err := s.inspection.Refuse(op, asker.owe(), sdk.Refusal{Code: code, Cause: d.Cause, Reason: publicReason(d)})
+func (s *session) refuse(op sdk.OpID, code string, d policy.Decision) error {
+	dir := op.Direction()
+	if dir == sdk.Reverse && s.route.Answer == nil {
+		return errMute
+	}
+	why := sdk.Refusal{Code: code, Cause: d.Cause, Reason: publicReason(d)}
+	for _, o := range d.Obligations {
+		if strings.HasPrefix(o, s.route.Service.Protocol+":") {
+			why.Obligations = append(why.Obligations, o)
+		}
+	}
+	steps, err := s.inspection.Refuse(op, s.flows[dir.Opposite()].owe(), why)
 	if err != nil {
 		return err
 	}
@@ -131,89 +153,93 @@ func publicReason(d policy.Decision) string {
 	return "not permitted"
 }
 
-// span covers bytes with an operation that is decided: they move if it is allowed, and are
-// dropped if it is refused.
+// span covers bytes with an operation that is decided: its own bytes move if it is allowed
+// and are dropped if it is refused; replies only follow what was allowed.
 func (s *session) span(dir sdk.Direction, step *sdk.Step) error {
-	s.deciding.Lock()
-	state := s.operations.state(step.Op)
-	s.deciding.Unlock()
+	state := s.state(step.Op)
 	switch {
 	case state == opUnknown:
 		return violates("a span of operation %d, which is not among the latest", step.Op)
-	case dir == sdk.Reverse && state != opAllowed:
+	case dir != step.Op.Direction() && state != opAllowed:
 		return violates("a reply to operation %d, which was refused", step.Op)
 	}
 	return s.flows[dir].cover(step.Op, step.N, state != opAllowed)
 }
 
-// abort refuses the rest of an operation that turned out wrong after it was allowed.
+func (s *session) state(op sdk.OpID) opState {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	return s.operations[op.Direction()].state(op.Number())
+}
+
+// abort refuses the rest of an operation, and of the reply to it, that turned out wrong
+// after it was allowed.
 func (s *session) abort(dir sdk.Direction, step *sdk.Step) error {
 	s.deciding.Lock()
-	state := s.operations.state(step.Op)
-	if state != opAllowed || dir != sdk.Forward {
+	asked := &s.operations[step.Op.Direction()]
+	if state := asked.state(step.Op.Number()); state != opAllowed {
 		s.deciding.Unlock()
 		if state == opOwed || state == opRefused {
 			return nil // refused already, which the inspector could not know
 		}
-		return violates("operation %d cannot be aborted: it is not one of this direction that was allowed", step.Op)
+		return violates("operation %d cannot be aborted: it is not among the latest", step.Op)
 	}
-	s.operations.set(step.Op, opOwed)
-	s.flows[dir].dropRest(step.Op)
-	if step.Op != s.operations.latest { // the facts of older ones are gone
+	asked.set(step.Op.Number(), opOwed)
+	s.flows[step.Op.Direction()].dropRest(step.Op)
+	if dir != step.Op.Direction() {
+		s.flows[dir].dropRest(step.Op)
+	}
+	if step.Op != s.latest { // the facts of older ones are gone
 		s.request.Operation = policy.Operation{Name: s.route.Service.Protocol + ":aborted", Class: policy.ClassUnknown}
+		s.request.Session.Direction = directions[step.Op.Direction()]
+		s.latest = 0
 	}
 	s.request.NowNs = time.Now().UnixNano()
 	d, code := s.settle(policy.Decision{Reason: step.Reason, Cause: policy.CauseProtocol})
 	s.deciding.Unlock()
-	return s.refuse(dir, step.Op, code, d)
+	return s.refuse(step.Op, code, d)
 }
 
 // refusal inserts the plugin's bytes for the asker of a refused operation, once.
 func (s *session) refusal(step *sdk.Step) error {
+	dir := step.Op.Direction()
 	s.deciding.Lock()
-	owed := s.operations.state(step.Op) == opOwed
-	s.operations.set(step.Op, opRefused)
+	owed := s.operations[dir].state(step.Op.Number()) == opOwed
+	s.operations[dir].set(step.Op.Number(), opRefused)
 	s.deciding.Unlock()
 	if !owed {
 		return violates("a refusal of operation %d, to which none is owed", step.Op)
 	}
-	// Only Forward operations get this far, so the asker is always the client: bytes
-	// that a plugin made up cannot reach a device.
-	return s.flows[sdk.Reverse].insert(step.At, step.Bytes)
-}
-
-// operations remembers what became of the latest operations of a session.
-type operations struct {
-	latest sdk.OpID
-	states []opState // by number modulo its length, a power of two that grows to MaxOpen
-}
-
-type opState uint8
-
-const (
-	opUnknown opState = iota
-	opAllowed
-	opOwed    // refused, and the asker has not been told
-	opRefused // refused, and the asker has been told
-)
-
-func (o *operations) add(op sdk.OpID, state opState) {
-	if n := len(o.states); n < sdk.MaxOpen && int(op) >= n {
-		o.states = append(o.states, make([]opState, max(4, n))...) // numbers below n keep their place
+	if dir == sdk.Reverse {
+		// These bytes go to a device, and a plugin made them up.
+		if err := s.answerable(step.Bytes); err != nil {
+			return violates("what it would tell the device: %v", err)
+		}
 	}
-	o.latest = op
-	o.states[int(op%sdk.OpID(len(o.states)))] = state
+	return s.flows[dir.Opposite()].insert(step.Op, step.At, step.Bytes)
 }
 
-func (o *operations) state(op sdk.OpID) opState {
-	if op == 0 || op > o.latest || o.latest-op >= sdk.OpID(len(o.states)) {
-		return opUnknown
+// answerable checks a refusal for a device.
+func (s *session) answerable(answer []byte) error {
+	if s.route.Answer == nil {
+		return errMute
 	}
-	return o.states[int(op%sdk.OpID(len(o.states)))]
+	return s.route.Answer(answer)
 }
 
-func (o *operations) set(op sdk.OpID, state opState) {
-	if o.state(op) != opUnknown {
-		o.states[int(op%sdk.OpID(len(o.states)))] = state
+// keep lets later steps name an operation however many follow, until done.
+func (s *session) keep(step *sdk.Step) error {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	if !s.operations[step.Op.Direction()].keep(step.Op.Number()) {
+		return violates("operation %d cannot be kept: it is not among the latest, or %d are", step.Op, sdk.MaxKept)
 	}
+	return nil
+}
+
+func (s *session) done(step *sdk.Step) error {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	s.operations[step.Op.Direction()].done(step.Op.Number())
+	return nil
 }

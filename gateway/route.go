@@ -19,4 +19,9 @@ type Route struct {
 	IdleTimeout  time.Duration // without a byte either way, the session ends; 0: never
 	AllowUnknown []string      // operations of class unknown that policy may allow, by name
 	UnseenReply  bool          // do not show replies to the plugin; only for stream
+
+	// Answer reports what is wrong with a plugin's refusal of what the device asked for. It
+	// must accept nothing but a negative answer of the protocol, whoever made it up. nil:
+	// nothing is ever told to the device, and such a session ends.
+	Answer func([]byte) error
 }

@@ -33,7 +33,8 @@ type session struct {
 	// while bytes move.
 	deciding   sync.Mutex
 	request    policy.Request
-	operations operations
+	latest     sdk.OpID         // whose facts are in request
+	operations [2]operations    // by direction
 	refused    *policy.Decision // why every operation is refused; nil: ask
 	allowed    int
 	denied     int
@@ -48,6 +49,7 @@ type session struct {
 var (
 	errEnd     = errors.New("the inspector ended the session")
 	errUnasked = errors.New("the device sent what is not a reply")
+	errMute    = errors.New("the device asked for what is refused, and nothing may be told to it")
 	errFull    = errors.New("the inspector found no operation in a full window")
 	errStalled = errors.New("an operation began and did not go on")
 	errIdle    = errors.New("idle")
@@ -132,7 +134,7 @@ func (s *session) connect(ctx context.Context) error {
 
 	ctx, cancel := context.WithTimeout(ctx, g.Limits.PluginTimeout)
 	defer cancel()
-	inspection, steps, err := s.route.Plugin.Open(ctx, s.route.Number, s.wake)
+	inspection, steps, err := s.route.Plugin.Open(ctx, s.route.Number, s)
 	if err != nil {
 		return err
 	}
@@ -315,6 +317,12 @@ func (s *session) note(cause error) {
 		s.cause = cause
 	}
 }
+
+// Ended is the plugin's end.
+func (s *session) Ended() { s.wake() }
+
+// Placed keeps the place of a refusal.
+func (s *session) Placed(op sdk.OpID, at int64) { s.flows[op.Direction().Opposite()].place(op, at) }
 
 // wake makes waiting flows look at what has changed.
 func (s *session) wake() {

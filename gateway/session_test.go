@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,13 +187,17 @@ func TestUnaskedReply(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	w := newWard(t, wardConfig{limits: Limits{StallTimeout: 200 * time.Millisecond}, idle: 600 * time.Millisecond})
+	why := &endings{}
+	w := newWard(t, wardConfig{limits: Limits{StallTimeout: 200 * time.Millisecond}, idle: 600 * time.Millisecond, logger: slog.New(why)})
 	stalled, idle := w.dial(), w.dial()
 	stalled.send("begun and not fini")
 	idle.send("one\n")
 	stalled.ends()
 	if got := idle.ends(); got != "ok one\n" {
 		t.Errorf("the idle session got %q", got)
+	}
+	if got := slices.Sorted(slices.Values(why.of(t, "dev-1", 2))); got[0] != errStalled.Error() || got[1] != errIdle.Error() {
+		t.Errorf("the sessions ended for %q", got)
 	}
 }
 

@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		switch name := os.Args[2]; name {
 		case "lines":
 			serve.Serve(linesProtocol())
+		case "talk":
+			serve.Serve(talkProtocol())
 		default:
 			serveHostile(name)
 		}
@@ -166,6 +168,7 @@ type wardConfig struct {
 	limits   Limits
 	reply    func(line string) string // default: "ok LINE"
 	unseen   bool
+	answer   func([]byte) error
 	windows  int
 	idle     time.Duration
 	logDir   string
@@ -205,7 +208,7 @@ func newWard(t testing.TB, c wardConfig) *ward {
 		Routes: []Route{{
 			Listen: "127.0.0.1:0", Device: policy.Device{ID: "dev-1", Class: "test", Labels: map[string]string{}, State: policy.StateActive},
 			Service: policy.Service{Name: "lines", Protocol: c.protocol}, Address: w.device.address(), Plugin: w.plugin, Number: 7,
-			UnseenReply: c.unseen, IdleTimeout: c.idle,
+			UnseenReply: c.unseen, Answer: c.answer, IdleTimeout: c.idle,
 		}},
 	})
 	listeners, err := w.gateway.Listen()

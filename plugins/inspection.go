@@ -11,13 +11,26 @@ import (
 // Window is memory that a plugin can read and only the gateway can write.
 type Window = wire.Window
 
+// Owner is told at once what concerns an Inspection it has opened. Its methods must not
+// wait for anything.
+type Owner interface {
+	// Ended says that the plugin's process has ended. It is called once, unless the
+	// Inspection is closed before.
+	Ended()
+
+	// Placed says where the refusal of op goes in the asker's direction: an answer with it
+	// has come, and no later answer has been delivered yet.
+	Placed(op sdk.OpID, at int64)
+}
+
 // Inspection is one session as its plugin sees it. Notify may be in flight once per
-// direction, Refuse once, all at the same time. All return the plugin's end as an error
-// soon after it happens: within Config.Patience for a plugin that hangs.
+// direction, and Refuse once per direction of the operation refused, all at the same time.
+// All return the plugin's end as an error soon after it happens: within Config.Patience for
+// a plugin that hangs.
 type Inspection struct {
 	process *process
 	id      uint64
-	ended   func()
+	owner   Owner
 	answers [slots]chan wire.Steps
 	asked   [slots]atomic.Int64 // when the answer that is awaited was asked for, by clock; 0: none is
 }
@@ -25,12 +38,12 @@ type Inspection struct {
 // Slots for answers: one per frame that can be in flight.
 const (
 	slotNotice  = 0 // + direction
-	slotControl = 2 // Open, then Refuse
-	slots       = 3
+	slotControl = 2 // Open, then Refuse; + direction
+	slots       = 4
 )
 
-func newInspection(p *process, ended func()) *Inspection {
-	i := &Inspection{process: p, ended: ended}
+func newInspection(p *process, owner Owner) *Inspection {
+	i := &Inspection{process: p, owner: owner}
 	for s := range i.answers {
 		i.answers[s] = make(chan wire.Steps, 1)
 	}
@@ -67,7 +80,7 @@ func (i *Inspection) Notify(dir sdk.Direction, w *Window, arrived int64, end, so
 // the asker, which may also come with a later answer. after is the offset up to which bytes
 // of the asker's direction have moved.
 func (i *Inspection) Refuse(op sdk.OpID, after int64, why sdk.Refusal) ([]sdk.Step, error) {
-	a, err := i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl, i.process.send)
+	a, err := i.ask(wire.Refuse{Session: i.id, Op: op, After: after, Why: why}, slotControl+int(op.Direction()), i.process.send)
 	return a.List, err
 }
 
@@ -111,12 +124,17 @@ func (i *Inspection) ask(f frame, slot int, send func(frame) error) (wire.Steps,
 
 // deliver passes an answer to whoever waits for it, and reports whether somebody does.
 func (i *Inspection) deliver(a wire.Steps) bool {
-	slot := slotControl
+	slot := slotControl + int(a.Dir)
 	if a.To == wire.TypeNotice {
 		slot = slotNotice + int(a.Dir)
 	}
 	if i.asked[slot].Swap(0) == 0 {
 		return false
+	}
+	for s := range a.List {
+		if step := &a.List[s]; step.Kind == sdk.StepRefusal {
+			i.owner.Placed(step.Op, step.At)
+		}
 	}
 	i.answers[slot] <- a // never blocks: room for one, and one is awaited
 	return true

@@ -79,7 +79,7 @@ func open(t *testing.T, p *Plugin) *Inspection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	i, _, err := p.Open(ctx, 0, func() {})
+	i, _, err := p.Open(ctx, 0, owner{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,3 +133,9 @@ func TestRestart(t *testing.T) {
 		open(t, p).Close()
 	}
 }
+
+// owner is told and does nothing.
+type owner struct{}
+
+func (owner) Ended()                 {}
+func (owner) Placed(sdk.OpID, int64) {}

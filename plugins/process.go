@@ -51,8 +51,8 @@ type process struct {
 var errClosed = errors.New("the gateway is shutting down")
 
 // open begins a session of a configured service.
-func (p *process) open(service uint32, ended func()) (*Inspection, []sdk.Step, error) {
-	i := newInspection(p, ended)
+func (p *process) open(service uint32, owner Owner) (*Inspection, []sdk.Step, error) {
+	i := newInspection(p, owner)
 	p.mu.Lock()
 	if p.cause != nil {
 		p.mu.Unlock()
@@ -195,7 +195,7 @@ func (p *process) bury() {
 	p.linger.Stop()
 	p.mu.Lock()
 	for _, i := range p.sessions {
-		i.ended()
+		i.owner.Ended()
 	}
 	p.mu.Unlock()
 	// Both sockets first: a descriptor that the plugin has sent us unasked, its end of a pipe

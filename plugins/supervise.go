@@ -104,16 +104,15 @@ func (p *Plugin) change(current *process, held error) {
 }
 
 // Open begins a session of a configured service and returns the plugin's first steps. If
-// no process is running it waits for one until ctx is done. ended is called once if the
-// process ends before the Inspection is closed; it must not wait for anything. Close the
-// Inspection when the session ends.
-func (p *Plugin) Open(ctx context.Context, service uint32, ended func()) (*Inspection, []sdk.Step, error) {
+// no process is running it waits for one until ctx is done. Close the Inspection when the
+// session ends.
+func (p *Plugin) Open(ctx context.Context, service uint32, owner Owner) (*Inspection, []sdk.Step, error) {
 	for {
 		p.mu.Lock()
 		proc, changed, held := p.current, p.changed, p.held
 		p.mu.Unlock()
 		if proc != nil {
-			i, steps, err := proc.open(service, ended)
+			i, steps, err := proc.open(service, owner)
 			if err == nil {
 				return i, steps, nil
 			}

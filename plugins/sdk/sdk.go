@@ -25,8 +25,12 @@
 // later call of Inspect. The refusal is inserted in the opposite direction, right
 // after the bytes covered there so far: between two replies, never inside one.
 //
-// Replies belong to the operation they answer: cover them, in the Reverse direction,
+// Replies belong to the operation they answer: cover them, in the opposite direction,
 // with spans of that operation. A reply that answers nothing is malformed.
+//
+// Where both sides may ask, both directions are Held, and an operation announced while
+// Reverse is inspected is asked by the device: its spans go to the client and its
+// refusal to the device, if the gateway allows the protocol to tell a device anything.
 //
 // # What is malformed
 //
@@ -87,12 +91,37 @@ const (
 	MaxName    = 128       // bytes of an operation's name and of an attribute's name
 	MaxFacts   = 32 << 10  // bytes of an operation's attributes together, as they are sent
 	MaxReason  = 256       // bytes of a reason
-	MaxOpen    = 256       // latest operations of a session that a step may still name
+	MaxOpen    = 256       // latest operations of a direction that a step may still name
+	MaxKept    = 16        // older ones that may be kept besides
 	Unlimited  = math.MaxInt64
 )
 
-// OpID numbers the operations of one session from 1, in the order they are announced.
+// OpID numbers the operations of one session in the order they are announced: those of
+// the Forward direction from 1, those of the Reverse direction from 1<<48 + 1.
 type OpID uint64
+
+const firstReverse OpID = 1 << 48
+
+// Direction returns where the operation comes from; its asker is answered in the other.
+func (op OpID) Direction() Direction {
+	if op < firstReverse {
+		return Forward
+	}
+	return Reverse
+}
+
+// Number counts the operations of op's direction: it is 1 for the first.
+func (op OpID) Number() uint64 {
+	if op < firstReverse {
+		return uint64(op)
+	}
+	return uint64(op - firstReverse)
+}
+
+// Operation returns the number-th operation of the direction.
+func (d Direction) Operation(number uint64) OpID {
+	return OpID(d)*firstReverse + OpID(number)
+}
 
 // Refusal is why the gateway refused an operation. All its text may be shown to the
 // asker: it names neither a rule nor a patient.
@@ -100,6 +129,10 @@ type Refusal struct {
 	Code   string       // what the asker reads out to support: "7QF-21"
 	Cause  policy.Cause // policy, protocol or doubt; doubt is worth a retry
 	Reason string       // one line, printable ASCII
+
+	// Obligations are those of the policy's that begin with the protocol's name, sorted. They
+	// choose among its negative answers: "dicom:called-ae-title-not-recognized".
+	Obligations []string
 }
 
 // Inspector reads one session. Its methods are called by one goroutine at a time.

@@ -11,6 +11,8 @@ const (
 	StepAbort     StepKind = 3 // Op, though decided, is wrong: refuse the rest
 	StepRefusal   StepKind = 4 // insert Bytes for the asker of Op
 	StepEnd       StepKind = 5 // nothing more can be understood
+	StepKeep      StepKind = 6 // Op may be named however many operations follow
+	StepDone      StepKind = 7 // Op was kept, and need not be any longer
 )
 
 // Step is one instruction of an inspector, as the gateway receives it.
@@ -30,9 +32,8 @@ type Step struct {
 type Steps struct {
 	list    []Step
 	dir     Direction
-	lastOp  OpID
-	asked   map[OpID]Direction // direction each unrefused operation came from, if not Forward
-	covered [2]int64           // offset up to which each direction is covered
+	asked   [2]uint64 // operations announced, by direction
+	covered [2]int64  // offset up to which each direction is covered
 }
 
 // Operation announces that an operation begins at the first uncovered byte of the
@@ -46,15 +47,10 @@ func (s *Steps) Invalid(op policy.Operation, reason string) OpID {
 }
 
 func (s *Steps) operation(op policy.Operation, invalid bool, reason string) OpID {
-	s.lastOp++
-	if s.dir == Reverse {
-		if s.asked == nil {
-			s.asked = map[OpID]Direction{}
-		}
-		s.asked[s.lastOp] = Reverse
-	}
-	s.list = append(s.list, Step{Kind: StepOperation, Op: s.lastOp, Operation: op, Invalid: invalid, Reason: reason})
-	return s.lastOp
+	s.asked[s.dir]++
+	id := s.dir.Operation(s.asked[s.dir])
+	s.list = append(s.list, Step{Kind: StepOperation, Op: id, Operation: op, Invalid: invalid, Reason: reason})
+	return id
 }
 
 // Span says that the next n bytes of the direction being inspected belong to op. n may
@@ -70,8 +66,16 @@ func (s *Steps) Span(op OpID, n int64) {
 	s.list = append(s.list, Step{Kind: StepSpan, Op: op, N: n})
 }
 
+// Keep lets later steps name op however many operations follow it, until Done or the
+// session's end: for an operation that others run inside of. At most MaxKept at a time.
+func (s *Steps) Keep(op OpID) { s.list = append(s.list, Step{Kind: StepKeep, Op: op}) }
+
+// Done ends what Keep began. No later step may name op.
+func (s *Steps) Done(op OpID) { s.list = append(s.list, Step{Kind: StepDone, Op: op}) }
+
 // Abort says that op, already decided and perhaps partly passed on, must not be
-// completed. The gateway refuses it and calls Refuse.
+// completed: its own bytes or, seen from the other direction, a reply to it turned out
+// wrong. The gateway refuses it and calls Refuse.
 func (s *Steps) Abort(op OpID, reason string) {
 	s.list = append(s.list, Step{Kind: StepAbort, Op: op, Reason: reason})
 }
@@ -81,8 +85,7 @@ func (s *Steps) Abort(op OpID, reason string) {
 // so far. answer may be empty where the protocol has no answer to give. The bytes are
 // copied.
 func (s *Steps) Refusal(op OpID, answer []byte) {
-	to := s.Asker(op)
-	delete(s.asked, op)
+	to := op.Direction().Opposite()
 	s.list = append(s.list, Step{Kind: StepRefusal, Op: op, At: s.covered[to], Bytes: append([]byte(nil), answer...)})
 }
 
@@ -113,6 +116,3 @@ func (s *Steps) List() []Step { return s.list }
 
 // Covered returns the offset in dir up to which steps cover it.
 func (s *Steps) Covered(dir Direction) int64 { return s.covered[dir] }
-
-// Asker returns the direction in which the asker of op is answered.
-func (s *Steps) Asker(op OpID) Direction { return s.asked[op].Opposite() }

@@ -66,7 +66,7 @@ type Close struct{ Session uint64 }
 type Steps struct {
 	Session uint64
 	To      Type          // TypeOpen, TypeNotice or TypeRefuse
-	Dir     sdk.Direction // of the Notice answered; Forward otherwise
+	Dir     sdk.Direction // of the Notice answered, or of the operation refused
 	More    bool          // the answer is as long as it may be: notify again
 	List    []sdk.Step
 	Err     error // not sent: what is wrong with List; the rest of the channel is sound
@@ -98,6 +98,7 @@ func (f Refuse) Append(b []byte) []byte {
 	b = appendString(b, f.Why.Code)
 	b = appendString(b, string(f.Why.Cause))
 	b = appendString(b, f.Why.Reason)
+	b = appendStrings(b, f.Why.Obligations)
 	return finish(b, at)
 }
 
@@ -171,7 +172,7 @@ func Decode(body []byte) (any, error) {
 		f = n
 	case TypeRefuse:
 		r := Refuse{Session: session, Op: sdk.OpID(d.uint()), After: d.offset()}
-		r.Why = sdk.Refusal{Code: d.string(64), Cause: policy.Cause(d.string(16)), Reason: d.string(sdk.MaxReason)}
+		r.Why = sdk.Refusal{Code: d.string(64), Cause: policy.Cause(d.string(16)), Reason: d.string(sdk.MaxReason), Obligations: d.strings()}
 		f = r
 	case TypeClose:
 		f = Close{session}

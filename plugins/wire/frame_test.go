@@ -20,6 +20,7 @@ func frames() []any {
 		Open{Session: 7, Service: math.MaxUint32},
 		Notice{Session: 1 << 63, Dir: sdk.Reverse, Window: 3, Arrived: math.MaxInt64, End: true},
 		Refuse{Session: 1, Op: 9, After: 77, Why: sdk.Refusal{Code: "7QF-21", Cause: policy.CausePolicy, Reason: "not permitted"}},
+		Refuse{Session: 1, Op: sdk.Reverse.Operation(2), Why: sdk.Refusal{Cause: policy.CausePolicy, Obligations: []string{"a:b", "a:c"}}},
 		Close{Session: 0},
 		Steps{Session: 5, To: TypeNotice, Dir: sdk.Reverse, More: true, List: []sdk.Step{
 			{Kind: sdk.StepOperation, Op: 1, Invalid: true, Reason: "two MSH", Operation: policy.Operation{
@@ -28,6 +29,8 @@ func frames() []any {
 					{Name: "size", Value: int64(math.MinInt64)}, {Name: "version", Value: "2.5.1"}}}},
 			{Kind: sdk.StepSpan, Op: 1, N: sdk.Unlimited},
 			{Kind: sdk.StepAbort, Op: 1, Reason: "too long"},
+			{Kind: sdk.StepKeep, Op: 1},
+			{Kind: sdk.StepDone, Op: sdk.Reverse.Operation(1)},
 			{Kind: sdk.StepRefusal, Op: 1, At: 12, Bytes: []byte{0, 255}},
 			{Kind: sdk.StepEnd, Reason: "over"},
 		}},

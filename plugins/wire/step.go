@@ -55,11 +55,7 @@ func appendValue(b []byte, v any) []byte {
 	case int64:
 		return binary.AppendVarint(append(b, valueInt), v)
 	case []string:
-		b = binary.AppendUvarint(append(b, valueStrings), uint64(len(v)))
-		for _, s := range v {
-			b = appendString(b, s)
-		}
-		return b
+		return appendStrings(append(b, valueStrings), v)
 	case []int64:
 		b = binary.AppendUvarint(append(b, valueInts), uint64(len(v)))
 		for _, n := range v {
@@ -82,7 +78,7 @@ func (d *decoder) steps() []sdk.Step {
 		switch {
 		case s.Kind == sdk.StepEnd:
 			s.Reason = d.string(sdk.MaxReason)
-		case s.Kind >= sdk.StepOperation && s.Kind <= sdk.StepRefusal:
+		case s.Kind >= sdk.StepOperation && s.Kind <= sdk.StepDone:
 			s.Op = sdk.OpID(d.uint())
 			d.step(&s)
 		default:
@@ -252,6 +248,9 @@ func (d *decoder) string(limit uint64) string {
 
 func (d *decoder) strings() []string {
 	n := d.listLen()
+	if n == 0 {
+		return nil
+	}
 	list := make([]string, 0, n)
 	for i := 0; i < n && d.err == nil; i++ {
 		list = append(list, d.string(sdk.MaxFacts))
@@ -281,6 +280,14 @@ func (d *decoder) listLen() int {
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
 }
 
 func flag(on bool) byte {

@@ -16,7 +16,7 @@ func (s *session) apply(dir sdk.Direction, list []sdk.Step) error {
 			if err = s.announce(dir, step); err != nil {
 				break
 			}
-			op := &s.operations[step.Op-1]
+			op := s.operation(step.Op)
 			why, refused := s.decide(op)
 			if !refused {
 				break
@@ -49,7 +49,7 @@ func (s *session) resume() error {
 	for len(s.undone) > 0 {
 		list := s.undone
 		s.undone = nil
-		op := &s.operations[list[0].Op-1]
+		op := s.operation(list[0].Op)
 		why, _ := s.decide(op)
 		if err := s.refuse(op, why); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (s *session) decide(op *operation) (why sdk.Refusal, refused bool) {
 	return s.script.otherwise, s.script.otherwise.Code != ""
 }
 
-func (s *session) dropped(op sdk.OpID) bool { return s.operations[op-1].refused }
+func (s *session) dropped(op sdk.OpID) bool { return s.operation(op).refused }
 
 // The methods below carry out one step each. They return errClosed where the gateway ends a
 // session that the inspector could not have saved, any other error where it broke its
@@ -82,8 +82,8 @@ func (s *session) dropped(op sdk.OpID) bool { return s.operations[op-1].refused 
 
 func (s *session) announce(dir sdk.Direction, step *sdk.Step) error {
 	at := s.flows[dir].covered
-	if n := len(s.operations); n > 0 && !s.opening && !step.Invalid {
-		if last := &s.operations[n-1]; last.dir == dir && last.at == at && !last.opening {
+	if n := len(s.operations[dir]); n > 0 && !s.opening && !step.Invalid {
+		if last := &s.operations[dir][n-1]; last.at == at && !last.opening {
 			return fmt.Errorf("operation %d (%s) begins at %s offset %d, where operation %d begins and covers nothing: its span was forgotten, or not positive", step.Op, step.Operation.Name, dir, at, last.id)
 		}
 	}
@@ -91,7 +91,7 @@ func (s *session) announce(dir sdk.Direction, step *sdk.Step) error {
 		turn: s.record.turn, id: step.Op, dir: dir, at: at, opening: s.opening,
 		Operation: step.Operation, invalid: step.Invalid, reason: step.Reason,
 	}
-	s.operations = append(s.operations, operation{announcement: a})
+	s.operations[dir] = append(s.operations[dir], operation{announcement: a})
 	if !s.over {
 		s.record.operations = append(s.record.operations, a)
 	}
@@ -205,13 +205,14 @@ func (s *session) stop() {
 
 // named returns the operation that a step names.
 func (s *session) named(step *sdk.Step, what string) (*operation, error) {
-	latest := sdk.OpID(len(s.operations))
+	latest := uint64(len(s.operations[step.Op.Direction()]))
+	op := s.operation(step.Op)
 	switch {
-	case step.Op > latest: // checkInspect knows that the inspector announced it
+	case op == nil: // checkInspect knows that the inspector announced it
 		s.close("a reply to an operation that is not decided")
 		return nil, errClosed
-	case latest-step.Op >= sdk.MaxOpen:
+	case latest-step.Op.Number() >= sdk.MaxOpen:
 		return nil, fmt.Errorf("a %s of operation %d, which is not among the latest %d of %d", what, step.Op, sdk.MaxOpen, latest)
 	}
-	return &s.operations[step.Op-1], nil
+	return op, nil
 }

@@ -100,7 +100,7 @@ func TestBothSidesAsk(t *testing.T) {
 	p := toyProtocol(func() sdk.Inspector { return peer{} })
 	p.Modes[sdk.Reverse] = sdk.Held
 	Run(t, p, `{}`,
-		Forward("one\n").Reverse("two\n").Forward("three\n").Reverse("four\n").Refused(2, 3).
+		Forward("one\n").Reverse("two\n").Forward("three\n").Reverse("four\n").Refused(2, sdk.Reverse.Operation(1)).
 			WantForward("one\nno\n").
 			WantReverse("no\nfour\n"))
 }

@@ -29,17 +29,17 @@ func (s *session) checkInspect(dir sdk.Direction, list []sdk.Step) error {
 			return fmt.Errorf("%s after End", describe(step))
 		}
 		if step.Kind == sdk.StepOperation {
-			s.announced = step.Op
+			s.announced[dir] = step.Op.Number()
 			if err := s.checkOperation(&step.Operation); err != nil {
 				return fmt.Errorf("operation %d: %w", step.Op, err)
 			}
 		}
-		if step.Kind != sdk.StepEnd && (step.Op == 0 || step.Op > s.announced) {
+		if step.Kind != sdk.StepEnd && (step.Op.Number() == 0 || step.Op.Number() > s.announced[step.Op.Direction()]) {
 			return fmt.Errorf("%s, which was not announced", describe(step))
 		}
 		var told *operation // if the inspector was told that it is refused
-		if n := int(step.Op); n > 0 && n <= len(s.operations) && s.operations[n-1].told {
-			told = &s.operations[n-1]
+		if op := s.operation(step.Op); op != nil && op.told {
+			told = op
 		}
 		switch {
 		case step.Kind == sdk.StepRefusal && told == nil:

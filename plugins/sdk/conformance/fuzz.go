@@ -123,7 +123,9 @@ func (d Dialogue) checkAny(p sdk.Protocol, open func() sdk.Inspector) error {
 // crowded reports whether as many operations were announced as can be told apart later. An
 // inspector may then have to end a session that it had not to end if it had seen less at
 // a time, and known earlier what is refused.
-func (s *session) crowded() bool { return s.announced >= sdk.MaxOpen }
+func (s *session) crowded() bool {
+	return s.announced[sdk.Forward] >= sdk.MaxOpen || s.announced[sdk.Reverse] >= sdk.MaxOpen
+}
 
 // String writes a dialogue as a test would.
 func (d Dialogue) String() string {

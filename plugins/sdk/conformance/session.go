@@ -22,10 +22,10 @@ type session struct {
 	script    script
 
 	flows      [2]flow
-	operations []operation // number n at n-1, as far as the gateway has got
-	announced  sdk.OpID    // as far as the inspector has got
-	untold     []notice    // refusals the inspector is still to be told of
-	undone     []sdk.Step  // what the gateway has not carried out because a decision is late
+	operations [2][]operation // by direction, number n at n-1, as far as the gateway has got
+	announced  [2]uint64      // as far as the inspector has got
+	untold     []notice       // refusals the inspector is still to be told of
+	undone     []sdk.Step     // what the gateway has not carried out because a decision is late
 	opening    bool
 	over       bool  // nothing is recorded any more
 	shown      int64 // bytes shown, repetitions included
@@ -77,10 +77,21 @@ func (s *session) play(pieces []piece) error {
 	if err != nil || s.over {
 		return err
 	}
-	for i := range s.operations {
-		if op := &s.operations[i]; op.told && !op.answered {
-			return fmt.Errorf("operation %d (%s) was refused and never answered: no Refusal, no End", op.id, op.Name)
+	for _, list := range s.operations {
+		for i := range list {
+			if op := &list[i]; op.told && !op.answered {
+				return fmt.Errorf("operation %d (%s) was refused and never answered: no Refusal, no End", op.id, op.Name)
+			}
 		}
+	}
+	return nil
+}
+
+// operation returns an operation the gateway has heard of, or nil.
+func (s *session) operation(op sdk.OpID) *operation {
+	list := s.operations[op.Direction()]
+	if n := op.Number(); n > 0 && n <= uint64(len(list)) {
+		return &list[n-1]
 	}
 	return nil
 }
@@ -184,7 +195,7 @@ func (s *session) tell() ([]sdk.Step, error) {
 	var all []sdk.Step
 	for len(s.untold) > 0 {
 		n := s.untold[0]
-		op := &s.operations[n.op-1]
+		op := s.operation(n.op)
 		if s.steps.Covered(op.dir.Opposite()) < n.after {
 			s.record.blur()
 			break

@@ -124,7 +124,7 @@ func (l *loop) answer(f any) error {
 		s.steps.Begin(sdk.Forward)
 		s.refused = append(s.refused, f)
 		s.tellRefused()
-		a = wire.Steps{Session: f.Session, To: wire.TypeRefuse, List: s.steps.List()}
+		a = wire.Steps{Session: f.Session, To: wire.TypeRefuse, Dir: f.Op.Direction(), List: s.steps.List()}
 	case wire.Close:
 		delete(l.sessions, f.Session)
 		return nil
@@ -145,7 +145,7 @@ func (l *loop) answer(f any) error {
 func (s *session) inspect(dir sdk.Direction, data []byte, end bool) {
 	s.steps.Begin(dir)
 	from := s.steps.Covered(dir)
-	if len(s.refused) > 0 && s.steps.Asker(s.refused[0].Op) == dir {
+	if len(s.refused) > 0 && s.refused[0].Op.Direction() != dir {
 		if moved := s.refused[0].After - from; moved > 0 && moved < int64(len(data)) {
 			s.inspector.Inspect(dir, data[:moved:moved], false, &s.steps)
 			s.tellRefused()
@@ -166,7 +166,7 @@ func (s *session) inspect(dir sdk.Direction, data []byte, end bool) {
 func (s *session) tellRefused() {
 	for len(s.refused) > 0 {
 		f := s.refused[0]
-		if s.steps.Covered(s.steps.Asker(f.Op)) < f.After {
+		if s.steps.Covered(f.Op.Direction().Opposite()) < f.After {
 			return
 		}
 		s.refused = s.refused[1:]
