@@ -501,16 +501,15 @@ func TestOutsider(t *testing.T) {
 // A plugin's memory is not its user's to read: another plugin has the same user.
 func TestNotDumpable(t *testing.T) {
 	w := newWard(t, wardConfig{})
+	if !w.plugin.WaitRunning(t.Context()) {
+		t.Fatal("the plugin does not run")
+	}
 	for _, m := range w.plugin.Status().Measures {
 		if m.Name == "own-user" && !m.Applied {
 			t.Skip("SKIPPED: not root, so plugins have no user of their own")
 		}
 	}
-	w.dial() // the plugin runs
-	var pid int
-	if !eventually(func() bool { pid = pluginOf(os.Getpid()); return pid != 0 }) {
-		t.Fatal("there is no plugin")
-	}
+	pid := pluginOf(os.Getpid())
 	// The kernel gives what is in /proc to root when a process is not dumpable.
 	info, err := os.Stat(fmt.Sprintf("/proc/%d/mem", pid))
 	if err != nil {
