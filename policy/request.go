@@ -8,10 +8,10 @@ const (
 	PhaseOperation Phase = "operation" // once per operation, before its first byte moves
 )
 
-// Directions of a session, seen from the device.
+// Directions, seen from the device.
 const (
-	Inbound  = "inbound"  // a client opened it towards the device
-	Outbound = "outbound" // the device opened it
+	Inbound  = "inbound"  // a client asks
+	Outbound = "outbound" // the device asks; it may do so on a session that a client opened
 )
 
 // Session is the connection a request belongs to.
@@ -19,7 +19,7 @@ type Session struct {
 	ID        string `json:"id"`        // unique for this gateway's life
 	Direction string `json:"direction"` // Inbound or Outbound
 	Client    string `json:"client"`    // the peer's address without port, as the socket says: "10.1.2.3"
-	TLS       string `json:"tls"`       // "1.3"
+	TLS       string `json:"tls"`       // "1.3", or "1.2" where the configuration permits it
 }
 
 // Request is the whole question. Its JSON form is the policy's `input`, and the

@@ -23,8 +23,8 @@ func TestShippedMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mutants := slices.Concat(dropConditions(f), changeTables(t, f))
-	if len(mutants) < 150 {
+	mutants := slices.Concat(dropConditions(f), changeTables(t, f), changeServices(t, f))
+	if len(mutants) < 250 {
 		t.Errorf("only %d mutants", len(mutants))
 	}
 	var wg sync.WaitGroup
@@ -53,28 +53,65 @@ type mutant struct {
 	folder *folder
 }
 
-// dropConditions removes or negates one condition of cordon.rego each.
+// dropConditions removes or negates one condition of a rule each.
 func dropConditions(f *folder) (mutants []mutant) {
-	lines := strings.Split(string(f.text("cordon.rego")), "\n")
-	with := func(what string, i int, text ...string) {
-		changed := slices.Concat(lines[:i], text, lines[i+1:])
-		mutants = append(mutants, mutant{fmt.Sprintf("line %d %q: %s", i+1, strings.TrimSpace(lines[i]), what),
-			&folder{rules: []Source{{"cordon.rego", []byte(strings.Join(changed, "\n"))}}, tests: f.tests, data: f.data}})
-	}
 	oneLine := regexp.MustCompile(`^(\w+) if .*[^{]$`)
-	for i, l := range lines {
-		condition := strings.HasPrefix(l, "\t")
-		switch {
-		case condition && strings.HasSuffix(l, ","):
-			with("left out", i)
-		case condition:
-			with("left out", i, "\ttrue")
-			if !strings.HasPrefix(l, "\tsome ") && !strings.HasPrefix(l, "\tnot ") {
-				with("negated", i, "\tnot "+strings.TrimSpace(l))
+	for n, source := range f.rules {
+		lines := strings.Split(string(source.Text), "\n")
+		with := func(what string, i int, text ...string) {
+			rules := slices.Clone(f.rules)
+			rules[n].Text = []byte(strings.Join(slices.Concat(lines[:i], text, lines[i+1:]), "\n"))
+			mutants = append(mutants, mutant{fmt.Sprintf("%s:%d %q: %s", source.Name, i+1, strings.TrimSpace(lines[i]), what),
+				&folder{rules: rules, tests: f.tests, data: f.data}})
+		}
+		for i, l := range lines {
+			condition := strings.HasPrefix(l, "\t")
+			switch {
+			case condition && strings.HasSuffix(l, ","):
+				with("left out", i)
+			case condition:
+				with("left out", i, "\ttrue")
+				if !strings.HasPrefix(l, "\tsome ") && !strings.HasPrefix(l, "\tnot ") {
+					with("negated", i, "\tnot "+strings.TrimSpace(l))
+				}
+			case oneLine.MatchString(l):
+				with("always", i, oneLine.FindStringSubmatch(l)[1]+" := true")
+				with("never", i, oneLine.FindStringSubmatch(l)[1]+" if 1 == 2")
 			}
-		case oneLine.MatchString(l):
-			with("always", i, oneLine.FindStringSubmatch(l)[1]+" := true")
-			with("never", i, oneLine.FindStringSubmatch(l)[1]+" if 1 == 2")
+		}
+	}
+	return mutants
+}
+
+// changeServices permits one DICOM service less, or one more where the role's classes of
+// operation reach.
+func changeServices(t *testing.T, f *folder) (mutants []mutant) {
+	read := func() (all map[string]any, services map[string]any) {
+		if err := yaml.Unmarshal(f.data[0].Text, &all); err != nil {
+			t.Fatal(err)
+		}
+		return all, all["dicom_services"].(map[string]any)
+	}
+	add := func(what string, all map[string]any) {
+		text, err := json.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mutants = append(mutants, mutant{what, &folder{rules: f.rules, tests: f.tests, data: []Source{{"data.json", text}}}})
+	}
+	classes := map[string]string{"find": "query", "worklist": "query", "move": "read", "get": "read", "store": "write", "commit": "write", "mpps": "write", "print": "write"}
+	reach := map[string]string{"radiologist": "read query write", "physician": "read query write", "biomed": "read query", "vendor": "read query", "device": "query write"}
+	_, original := read()
+	for role, list := range original {
+		for service, class := range classes {
+			all, services := read()
+			if i := slices.Index(list.([]any), any(service)); i >= 0 {
+				services[role] = slices.Delete(slices.Clone(list.([]any)), i, i+1)
+				add(role+": less "+service, all)
+			} else if strings.Contains(reach[role], class) {
+				services[role] = append(slices.Clone(list.([]any)), service)
+				add(role+": more "+service, all)
+			}
 		}
 	}
 	return mutants
@@ -87,6 +124,10 @@ func changeTables(t *testing.T, f *folder) (mutants []mutant) {
 		Maintenance map[string]map[string][]string `json:"maintenance"`
 		Kinds       map[string]string              `json:"kinds"`
 	}
+	var rest map[string]any // the other tables
+	if err := yaml.Unmarshal(f.data[0].Text, &rest); err != nil {
+		t.Fatal(err)
+	}
 	read := func() (x tables) {
 		if err := yaml.Unmarshal(f.data[0].Text, &x); err != nil {
 			t.Fatal(err)
@@ -94,7 +135,8 @@ func changeTables(t *testing.T, f *folder) (mutants []mutant) {
 		return x
 	}
 	add := func(what string, x tables) {
-		text, err := json.Marshal(x)
+		rest["roles"], rest["maintenance"], rest["kinds"] = x.Roles, x.Maintenance, x.Kinds
+		text, err := json.Marshal(rest)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,8 @@
 # Cordon's default policy: roles × device class × class of operation.
 #
-# The permissions are in data.yaml; this file says how they are read. What no
-# rule allows is refused. `cordon check` compiles it and runs its tests.
+# The permissions are in data.yaml; this file says how they are read, and dicom.rego
+# what DICOM adds. What no rule allows is refused. `cordon check` compiles it and runs
+# its tests.
 package cordon
 
 default allow := false
@@ -20,7 +21,8 @@ allow if {
 	known
 	some role in roles
 	some device_class in device_classes
-	input.operation.class in data.roles[role][device_class]
+	class in data.roles[role][device_class]
+	fits(role)
 }
 
 # An operation that is permitted while the device is being serviced.
@@ -30,7 +32,8 @@ allow if {
 	known
 	some role in roles
 	some device_class in device_classes
-	input.operation.class in data.maintenance[role][device_class]
+	class in data.maintenance[role][device_class]
+	fits(role)
 }
 
 # Opening and closing a dialogue takes no more than opening the session did.
@@ -39,6 +42,7 @@ allow if {
 	input.operation.class == "session"
 	in_use
 	served
+	bound
 }
 
 # A quarantined device takes part in nothing.
@@ -46,6 +50,17 @@ in_use if input.device.state in {"active", "maintenance"}
 
 # What the protocol's inspector cannot name is never passed on.
 known if input.operation.class != "unknown"
+
+# The class of operation that must be permitted. dicom.rego knows of exceptions.
+default class := ""
+
+class := input.operation.class if not asked_back
+
+# The role may do this in this protocol. dicom.rego says so for DICOM.
+fits(_) if input.service.protocol != "dicom"
+
+# Whoever opens the dialogue does it under a name of its own.
+bound if input.operation.name != "dicom:A-ASSOCIATE"
 
 # Some role has an entry for the device.
 served if {
@@ -84,7 +99,13 @@ reason := sprintf("device %s is %s", [input.device.id, input.device.state]) if {
 	count(roles) == 0
 } else := sprintf("nothing on %s is permitted for role %s", [input.device.class, held]) if {
 	not served
-} else := sprintf("%s on %s is not permitted for role %s", [input.operation.class, input.device.class, held])
+} else := unbound if {
+	not bound
+} else := misfit if {
+	every role in roles {
+		not fits(role)
+	}
+} else := sprintf("%s on %s is not permitted for role %s", [class, input.device.class, held])
 
 held := concat(", ", input.subject.roles) if {
 	count(input.subject.roles) > 0

@@ -1,0 +1,91 @@
+# What DICOM adds to cordon.rego: the AE titles a certificate may call from, the
+# services each role may use, and where images may be moved to.
+package cordon
+
+# An association is opened under an AE title that belongs to the certificate.
+bound if input.operation.attributes.calling_ae in ae_titles
+
+bound if "*" in ae_titles
+
+ae_titles := data.ae_titles[sprintf("%s/%s", [input.subject.kind, input.subject.id])]
+
+unbound := sprintf("calling AE title %q is not bound to %s/%s in ae_titles", [input.operation.attributes.calling_ae, input.subject.kind, input.subject.id])
+
+# A false name is answered as such, and stands out in the log.
+obligations contains "dicom:calling-ae-title-not-recognized" if misnamed
+
+obligations contains "anomaly:calling-ae-title" if misnamed
+
+misnamed if {
+	input.phase == "operation"
+	in_use
+	served
+	not bound
+}
+
+# A role may use the services that data.yaml lists for it.
+fits(role) if {
+	dicom_service in data.dicom_services[role]
+	reachable
+	not asked_backwards
+}
+
+# A service is a DIMSE operation or, if that says too little, its SOP class.
+dicom_service := "worklist" if {
+	sop_class == "1.2.840.10008.5.1.4.31"
+} else := "commit" if {
+	sop_class == "1.2.840.10008.1.20.1"
+} else := "mpps" if {
+	startswith(sop_class, "1.2.840.10008.3.1.2.3.")
+} else := "print" if {
+	startswith(sop_class, "1.2.840.10008.5.1.1.")
+} else := "get" if {
+	asked_back
+} else := {
+	"dicom:C-FIND": "find",
+	"dicom:C-MOVE": "move",
+	"dicom:C-GET": "get",
+	"dicom:C-STORE": "store",
+}[input.operation.name]
+
+sop_class := input.operation.attributes.sop_class_uid
+
+# What a device asks of its client is part of what the client asked for: the images of a
+# C-GET are read, the report on a storage commitment or a print job belongs to a write.
+asked_back if {
+	input.session.direction == "outbound"
+	input.operation.name in {"dicom:C-STORE", "dicom:N-EVENT-REPORT"}
+}
+
+# It asks for nothing else.
+asked_backwards if {
+	input.session.direction == "outbound"
+	not asked_back
+}
+
+class := "read" if {
+	asked_back
+	input.operation.name == "dicom:C-STORE"
+}
+
+class := "write" if {
+	asked_back
+	input.operation.name == "dicom:N-EVENT-REPORT"
+}
+
+# Images move to the mover's own AE titles, or where the device may send them for anybody.
+reachable if input.operation.name != "dicom:C-MOVE"
+
+reachable if input.operation.attributes.move_destination in ae_titles
+
+reachable if input.operation.attributes.move_destination in data.move_destinations[input.device.id]
+
+# It is answered as unknown: the device need not say which destinations it knows.
+obligations contains "dicom:move-destination-unknown" if not reachable
+
+misfit := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
+	not reachable
+} else := sprintf("%s is nothing a device asks of its client", [input.operation.name]) if {
+	asked_backwards
+} else := sprintf("DICOM service %s is not permitted for role %s", [dicom_service, held]) if dicom_service
+else := sprintf("%s is no DICOM service that a role can be permitted", [input.operation.name])

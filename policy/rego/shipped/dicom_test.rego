@@ -1,0 +1,118 @@
+package cordon_test
+
+import data.cordon
+
+# One operation of each service, and of what is none.
+dimse := {
+	"find": ["inbound", "dicom:C-FIND", "query", {"sop_class_uid": "1.2.840.10008.5.1.4.1.2.2.1"}],
+	"worklist": ["inbound", "dicom:C-FIND", "query", {"sop_class_uid": "1.2.840.10008.5.1.4.31"}],
+	"move": ["inbound", "dicom:C-MOVE", "read", {"sop_class_uid": "1.2.840.10008.5.1.4.1.2.2.2", "move_destination": "MINE"}],
+	"get": ["inbound", "dicom:C-GET", "read", {"sop_class_uid": "1.2.840.10008.5.1.4.1.2.2.3"}],
+	"image of a get": ["outbound", "dicom:C-STORE", "write", {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}],
+	"store": ["inbound", "dicom:C-STORE", "write", {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}],
+	"commit": ["inbound", "dicom:N-ACTION", "write", {"sop_class_uid": "1.2.840.10008.1.20.1"}],
+	"report of a commitment": ["outbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.1.20.1"}],
+	"mpps": ["inbound", "dicom:N-CREATE", "write", {"sop_class_uid": "1.2.840.10008.3.1.2.3.3"}],
+	"print": ["inbound", "dicom:N-CREATE", "write", {"sop_class_uid": "1.2.840.10008.5.1.1.1"}],
+	"report of a printer": ["outbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.5.1.1.16"}],
+	"get of another kind": ["inbound", "dicom:N-GET", "read", {"sop_class_uid": "1.2.840.10008.1.40"}],
+	"event from a client": ["inbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.5.1.1.16"}],
+	"query by a device": ["outbound", "dicom:C-FIND", "query", {}],
+	"store without a class": ["inbound", "dicom:C-STORE", "write", {}],
+	"delete": ["inbound", "dicom:N-DELETE", "admin", {"sop_class_uid": "1.2.840.10008.5.1.4.33"}],
+	"association": ["inbound", "dicom:A-ASSOCIATE", "session", {"calling_ae": "MINE", "called_ae": "CT2"}],
+	"echo": ["inbound", "dicom:C-ECHO", "session", {"sop_class_uid": "1.2.840.10008.1.1"}],
+	"cancel": ["inbound", "dicom:C-CANCEL", "session", {}],
+}
+
+anybody := {"association", "echo", "cancel"}
+
+# What each role may do on a CT.
+expected_services := {
+	"radiologist": anybody | {"find", "move", "get", "image of a get", "store", "store without a class", "commit", "report of a commitment", "print", "report of a printer"},
+	"physician": anybody | {"find", "move", "get", "image of a get", "print", "report of a printer"},
+	"biomed": anybody | {"find"},
+	"vendor": set(),
+	"nurse": set(),
+	"interface-engine": set(),
+	"device": anybody | {"find", "worklist", "store", "store without a class", "commit", "report of a commitment", "mpps", "print", "report of a printer"},
+}
+
+# What comes on top in maintenance.
+expected_services_in_maintenance := {"vendor": (anybody | {"find"})}
+
+imaging(role, state, service) := object.union(
+	operation(role, "imaging/ct", state, dimse[service][2]),
+	{
+		"service": {"name": "images", "protocol": "dicom"},
+		"session": {"id": "s1", "direction": dimse[service][0], "client": "10.1.2.3", "tls": "1.3"},
+		"operation": {"name": dimse[service][1], "class": dimse[service][2], "attributes": object.union({"calling_ae": "MINE"}, dimse[service][3])},
+	},
+)
+
+titles := {"user/someone": ["OTHER", "MINE"], "service/someone": ["MINE"], "vendor/someone": ["MINE"], "device/someone": ["MINE"]}
+
+served_to(role, state) := {service |
+	some service, _ in dimse
+	cordon.allow with input as imaging(role, state, service) with data.ae_titles as titles
+}
+
+test_services if {
+	every role, _ in kinds {
+		served_to(role, "active") == expected_services[role]
+		served_to(role, "maintenance") == expected_services[role] | object.get(expected_services_in_maintenance, role, set())
+		served_to(role, "quarantined") == set()
+	}
+}
+
+# A certificate calls from its own AE titles, and from no other.
+test_calling_ae if {
+	association := imaging("radiologist", "active", "association")
+	cordon.allow with input as association with data.ae_titles as titles
+	cordon.allow with input as association with data.ae_titles as {"user/someone": ["*"]}
+	every others in [{}, {"user/someone": []}, {"user/someone": ["OTHER", "mine"]}, {"user/another": ["MINE"]}, {"device/someone": ["MINE"]}] {
+		not cordon.allow with input as association with data.ae_titles as others
+		cordon.obligations == {"dicom:calling-ae-title-not-recognized", "anomaly:calling-ae-title"} with input as association with data.ae_titles as others
+		cordon.reason == `calling AE title "MINE" is not bound to user/someone in ae_titles` with input as association with data.ae_titles as others
+	}
+	cordon.obligations == set() with input as association with data.ae_titles as titles
+}
+
+# A stranger to the device learns nothing of AE titles, nor does anybody while it is away.
+test_calling_ae_of_strangers if {
+	cordon.obligations == set() with input as imaging("nurse", "active", "association")
+	cordon.obligations == set() with input as imaging("radiologist", "quarantined", "association")
+	cordon.obligations == set() with input as object.union(imaging("radiologist", "active", "association"), {"phase": "connect"})
+}
+
+# Images move to the mover, and to where the device may send them for anybody.
+test_move_destination if {
+	move := imaging("physician", "active", "move")
+	cordon.allow with input as move with data.ae_titles as titles
+	cordon.obligations == set() with input as move with data.ae_titles as titles
+	cordon.allow with input as move with data.move_destinations as {"dev-1": ["ROOM", "MINE"]}
+	every others in [{}, {"dev-1": ["ROOM"]}, {"dev-2": ["MINE"]}] {
+		not cordon.allow with input as move with data.move_destinations as others
+		cordon.obligations == {"dicom:move-destination-unknown"} with input as move with data.move_destinations as others
+		contains(cordon.reason, `move destination "MINE" is neither bound to user/someone nor listed for dev-1`) with input as move with data.move_destinations as others
+	}
+}
+
+test_reasons_of_services if {
+	every service, want in {
+		"mpps": "DICOM service mpps is not permitted for role radiologist",
+		"worklist": "DICOM service worklist is not permitted for role radiologist",
+		"query by a device": "dicom:C-FIND is nothing a device asks of its client",
+		"get of another kind": "dicom:N-GET is no DICOM service that a role can be permitted",
+	} {
+		cordon.reason == want with input as imaging("radiologist", "active", service) with data.ae_titles as titles
+	}
+	cordon.reason == "DICOM service move is not permitted for role biomed" with input as imaging("biomed", "active", "move") with data.ae_titles as titles
+	cordon.reason == "write on imaging/ct is not permitted for role biomed" with input as imaging("biomed", "active", "store") with data.ae_titles as titles with data.dicom_services as {"biomed": ["store"]}
+	cordon.reason == "read on imaging/ct is not permitted for role device" with input as imaging("device", "active", "image of a get") with data.ae_titles as titles with data.dicom_services as {"device": ["get"]}
+}
+
+# Services are read only where DICOM is spoken.
+test_other_protocols if {
+	cordon.allow with input as object.union(imaging("radiologist", "active", "get of another kind"), {"service": {"protocol": "hl7"}})
+}
