@@ -33,6 +33,21 @@ func ServerConfig(src Source, v *Verifier) *tls.Config {
 	}
 }
 
+// LowerToTLS12 returns c with TLS 1.2 admitted, for a listener whose clients know nothing
+// newer: only with ephemeral keys and AES-GCM, as BCP 195 (RFC 9325 section 4.2) and the
+// DICOM profile after it (PS3.15 section B.12) ask, and without renegotiation, as always.
+// TLS 1.3 is still preferred. What TLS 1.2 gives away: the client's certificate crosses
+// the network in clear, and no key agreement withstands a quantum computer.
+func LowerToTLS12(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.MinVersion = tls.VersionTLS12
+	c.CipherSuites = []uint16{ // of TLS 1.2; those of TLS 1.3 are not chosen here
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	}
+	return c
+}
+
 // ClientConfig returns the TLS configuration of a client of such a listener: it
 // accepts only a server called serverName whose chain ends in roots.
 func ClientConfig(roots *x509.CertPool, cert tls.Certificate, serverName string) *tls.Config {

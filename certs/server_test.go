@@ -70,6 +70,39 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
+// A listener that is lowered admits TLS 1.2 under the same checks, and nothing weaker.
+func TestLowerToTLS12(t *testing.T) {
+	w := newWard(t)
+	v := NewVerifier(w, domain)
+	server := LowerToTLS12(ServerConfig(w, v))
+	good := w.goodClient(t)
+	old := func(cert *tls.Certificate, version uint16, suites ...uint16) *tls.Config {
+		c := w.client(cert)
+		c.MinVersion, c.MaxVersion, c.CipherSuites = tls.VersionTLS10, version, suites
+		return c
+	}
+	for name, c := range map[string]struct {
+		client  *tls.Config
+		version uint16 // agreed upon; 0: none
+	}{
+		"TLS 1.3 is preferred": {old(&good, 0), tls.VersionTLS13},
+		"TLS 1.2":              {old(&good, tls.VersionTLS12), tls.VersionTLS12},
+		"no certificate":       {old(nil, tls.VersionTLS12), 0},
+		"TLS 1.1":              {old(&good, tls.VersionTLS11), 0},
+		"CBC":                  {old(&good, tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA), 0},
+		"no ephemeral key":     {old(&good, tls.VersionTLS12, tls.TLS_RSA_WITH_AES_128_GCM_SHA256), 0},
+	} {
+		o := connect(t, server, c.client)
+		if let := o.server == nil; let != (c.version != 0) || let && o.state.Version != c.version {
+			t.Errorf("%s: %v, version %x", name, o.server, o.state.Version)
+		}
+	}
+	stranger := newWard(t).goodClient(t)
+	if o := connect(t, server, old(&stranger, tls.VersionTLS12)); !errors.Is(o.server, ErrUntrusted) {
+		t.Errorf("a foreign certificate over TLS 1.2: %v", o.server)
+	}
+}
+
 // tickets counts the session tickets a client is given.
 type tickets struct {
 	tls.ClientSessionCache

@@ -76,7 +76,8 @@ type Gateway struct {
 	Config
 	verifier  *certs.Verifier
 	tls       *tls.Config
-	boot      string // makes session ids unique across restarts
+	tls12     *tls.Config // of routes with InsecureTLS12
+	boot      string      // makes session ids unique across restarts
 	count     atomic.Uint64
 	slots     chan struct{} // one per session
 	strangers strangers
@@ -97,10 +98,12 @@ func New(c Config) *Gateway {
 	boot := make([]byte, 4)
 	rand.Read(boot)
 	v := certs.NewVerifier(c.Certs, c.TrustDomain)
+	config := certs.ServerConfig(c.Certs, v)
 	return &Gateway{
 		Config:   c,
 		verifier: v,
-		tls:      certs.ServerConfig(c.Certs, v),
+		tls:      config,
+		tls12:    certs.LowerToTLS12(config),
 		boot:     hex.EncodeToString(boot),
 		slots:    make(chan struct{}, c.Limits.Sessions),
 		sources:  map[string]int{},

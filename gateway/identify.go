@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,11 @@ func (g *Gateway) identify(ctx context.Context, conn *tls.Conn) (policy.Subject,
 	}
 	forget(state)
 	return subject(id), nil
+}
+
+// tlsVersion is the version agreed upon, as policy knows it: "1.3".
+func tlsVersion(conn *tls.Conn) string {
+	return strings.TrimPrefix(tls.VersionName(conn.ConnectionState().Version), "TLS ")
 }
 
 func subject(id *certs.Identity) policy.Subject {

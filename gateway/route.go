@@ -20,6 +20,10 @@ type Route struct {
 	AllowUnknown []string      // operations of class unknown that policy may allow, by name
 	UnseenReply  bool          // do not show replies to the plugin; only for stream
 
+	// InsecureTLS12 admits clients that know nothing newer than TLS 1.2, whose certificates
+	// then cross the network in clear.
+	InsecureTLS12 bool
+
 	// Answer reports what is wrong with a plugin's refusal of what the device asked for. It
 	// must accept nothing but a negative answer of the protocol, whoever made it up. nil:
 	// nothing is ever told to the device, and such a session ends.

@@ -68,7 +68,11 @@ const (
 // there: a handshake needs a deep stack, an idle session should not.
 func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, source string) {
 	conn.SetKeepAliveConfig(keepAlive)
-	c, err := newClient(conn, g.tls)
+	config := g.tls
+	if r.InsecureTLS12 {
+		config = g.tls12
+	}
+	c, err := newClient(conn, config)
 	if err != nil {
 		conn.Close()
 		g.leave(source)
@@ -84,7 +88,7 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 	s := &session{gateway: g, route: r, source: source, client: c, began: time.Now()}
 	s.request = policy.Request{
 		Phase: policy.PhaseConnect, Subject: subject, Device: r.Device, Service: r.Service,
-		Session: policy.Session{ID: fmt.Sprintf("%s-%d", g.boot, g.count.Add(1)), Direction: policy.Inbound, Client: source, TLS: "1.3"},
+		Session: policy.Session{ID: fmt.Sprintf("%s-%d", g.boot, g.count.Add(1)), Direction: policy.Inbound, Client: source, TLS: tlsVersion(c.Conn)},
 	}
 	if err := s.connect(ctx); err != nil {
 		s.note(err)

@@ -185,6 +185,7 @@ type serviceJSON struct {
 	Listen        string          `json:"listen"`
 	IdleTimeout   string          `json:"idle_timeout,omitempty"`
 	AllowUnknown  []string        `json:"allow_unknown,omitempty"`
+	InsecureTLS12 bool            `json:"insecure_tls12,omitempty"`
 	UnseenReplies bool            `json:"unseen_replies,omitempty"`
 	Settings      json.RawMessage `json:"settings"`
 }
@@ -193,7 +194,7 @@ func forPrograms(d *config.Device) deviceJSON {
 	out := deviceJSON{"cordon.device/v1", d.ID, d.Address, d.Class, d.Criticality, map[string]string{}, d.State, nil}
 	maps.Copy(out.Labels, d.Labels)
 	for _, s := range d.Services {
-		j := serviceJSON{s.Name, s.Proto, s.Port, s.Listen.String(), "", s.AllowUnknown, s.UnseenReplies, s.Settings}
+		j := serviceJSON{s.Name, s.Proto, s.Port, s.Listen.String(), "", s.AllowUnknown, s.InsecureTLS12, s.UnseenReplies, s.Settings}
 		if s.IdleTimeout > 0 {
 			j.IdleTimeout = s.IdleTimeout.String()
 		}

@@ -87,11 +87,12 @@ type Device struct {
 // settings of the protocol's plugin.
 type Service struct {
 	Name          string          // The key in the file, with the same characters as a device's id.
-	Proto         string          // The protocol, which names the plugin: hl7, stream.
+	Proto         string          // The protocol, which names the plugin: hl7, dicom, stream.
 	Port          uint16          // The device's TCP port.
 	Listen        Listen          // Where the gateway listens for this service: address:port, or :port for every address.
 	IdleTimeout   time.Duration   // How long a session may carry nothing, 1s to 168h. Default: limits.idle_timeout.
 	AllowUnknown  []string        // Operations of class unknown that policy may allow, by name: hl7:ZZZ^Z01. Default: none.
+	InsecureTLS12 bool            // Clients that know nothing newer than TLS 1.2 may connect; their certificates cross the network in clear. Default: false.
 	UnseenReplies bool            // Replies are not shown to the plugin; only for stream. Default: false.
 	Settings      json.RawMessage // The plugin's settings as a JSON object, never nil.
 }

@@ -135,6 +135,7 @@ func (d *decoder) service(n *node) Service {
 		"allow_unknown": func(n *node) {
 			s.AllowUnknown = each(d, n, func(n *node) string { return d.text(n, 128) })
 		},
+		"insecure_tls12": func(n *node) { s.InsecureTLS12 = d.boolean(n) },
 		"unseen_replies": func(n *node) { s.UnseenReplies = d.boolean(n) },
 	}
 	// Every other key is the plugin's, so a misspelt one shows only by what is missing.

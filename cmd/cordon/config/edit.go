@@ -247,6 +247,9 @@ func (s Service) flow() string {
 		}
 		out += ", allow_unknown: [" + strings.Join(names, ", ") + "]"
 	}
+	if s.InsecureTLS12 {
+		out += ", insecure_tls12: true"
+	}
 	if s.UnseenReplies {
 		out += ", unseen_replies: true"
 	}

@@ -91,7 +91,7 @@ func TestLoad(t *testing.T) {
 					{Name: "hl7", Proto: "hl7", Port: 2575, Listen: Listen{Port: 12575}, IdleTimeout: 30 * time.Minute,
 						Settings: []byte(`{"max_message":"64MiB","charsets":["UNICODE UTF-8","8859/1"],"ack":{"enhanced":true,"wait":1.5},"note":null,"octal":15}`)},
 					{Name: "raw", Proto: "stream", Port: 4001, Listen: Listen{netip.MustParseAddr("fd00::5"), 14001}, IdleTimeout: 2 * time.Hour,
-						UnseenReplies: true, AllowUnknown: []string{"stream:session"}, Settings: []byte(`{"class":"read"}`)},
+						InsecureTLS12: true, UnseenReplies: true, AllowUnknown: []string{"stream:session"}, Settings: []byte(`{"class":"read"}`)},
 				}},
 			{ID: "007", Address: netip.MustParseAddr("fd00::7"), Class: "infusion", State: "quarantined",
 				Services: []Service{{Name: "x", Proto: "hl7", Port: 1, Listen: Listen{netip.MustParseAddr("10.20.0.5"), 14001}, IdleTimeout: 2 * time.Hour, Settings: []byte(`{}`)}}},
