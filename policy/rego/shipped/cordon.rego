@@ -51,10 +51,9 @@ in_use if input.device.state in {"active", "maintenance"}
 # What the protocol's inspector cannot name is never passed on.
 known if input.operation.class != "unknown"
 
-# The class of operation that must be permitted. dicom.rego knows of exceptions.
-default class := ""
-
-class := input.operation.class if not asked_back
+# The class of operation that must be permitted. What a device may ask of its client, and
+# what class that counts as, dicom.rego says.
+class := input.operation.class if input.session.direction == "inbound"
 
 # The role may do this in this protocol. dicom.rego says so for DICOM.
 fits(_) if input.service.protocol != "dicom"
@@ -101,6 +100,8 @@ reason := sprintf("device %s is %s", [input.device.id, input.device.state]) if {
 	not served
 } else := unbound if {
 	not bound
+} else := sprintf("%s is nothing a device asks of its client", [input.operation.name]) if {
+	not class
 } else := misfit if {
 	every role in roles {
 		not fits(role)

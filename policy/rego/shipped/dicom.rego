@@ -3,9 +3,11 @@
 package cordon
 
 # An association is opened under an AE title that belongs to the certificate.
-bound if input.operation.attributes.calling_ae in ae_titles
+bound if titled
 
-bound if "*" in ae_titles
+titled if input.operation.attributes.calling_ae in ae_titles
+
+titled if "*" in ae_titles
 
 ae_titles := data.ae_titles[sprintf("%s/%s", [input.subject.kind, input.subject.id])]
 
@@ -17,17 +19,16 @@ obligations contains "dicom:calling-ae-title-not-recognized" if misnamed
 obligations contains "anomaly:calling-ae-title" if misnamed
 
 misnamed if {
-	input.phase == "operation"
+	input.operation.name == "dicom:A-ASSOCIATE"
 	in_use
 	served
-	not bound
+	not titled
 }
 
 # A role may use the services that data.yaml lists for it.
 fits(role) if {
 	dicom_service in data.dicom_services[role]
-	reachable
-	not asked_backwards
+	not unreachable
 }
 
 # A service is a DIMSE operation or, if that says too little, its SOP class.
@@ -40,7 +41,8 @@ dicom_service := "worklist" if {
 } else := "print" if {
 	startswith(sop_class, "1.2.840.10008.5.1.1.")
 } else := "get" if {
-	asked_back
+	input.session.direction == "outbound"
+	input.operation.name == "dicom:C-STORE"
 } else := {
 	"dicom:C-FIND": "find",
 	"dicom:C-MOVE": "move",
@@ -52,40 +54,32 @@ sop_class := input.operation.attributes.sop_class_uid
 
 # What a device asks of its client is part of what the client asked for: the images of a
 # C-GET are read, the report on a storage commitment or a print job belongs to a write.
-asked_back if {
-	input.session.direction == "outbound"
-	input.operation.name in {"dicom:C-STORE", "dicom:N-EVENT-REPORT"}
-}
-
-# It asks for nothing else.
-asked_backwards if {
-	input.session.direction == "outbound"
-	not asked_back
-}
-
+# It may ask for nothing else.
 class := "read" if {
-	asked_back
+	input.session.direction == "outbound"
 	input.operation.name == "dicom:C-STORE"
 }
 
 class := "write" if {
-	asked_back
+	input.session.direction == "outbound"
 	input.operation.name == "dicom:N-EVENT-REPORT"
 }
 
 # Images move to the mover's own AE titles, or where the device may send them for anybody.
-reachable if input.operation.name != "dicom:C-MOVE"
+unreachable if {
+	input.operation.name == "dicom:C-MOVE"
+	not destination_own
+	not destination_listed
+}
 
-reachable if input.operation.attributes.move_destination in ae_titles
+destination_own if input.operation.attributes.move_destination in ae_titles
 
-reachable if input.operation.attributes.move_destination in data.move_destinations[input.device.id]
+destination_listed if input.operation.attributes.move_destination in data.move_destinations[input.device.id]
 
 # It is answered as unknown: the device need not say which destinations it knows.
-obligations contains "dicom:move-destination-unknown" if not reachable
+obligations contains "dicom:move-destination-unknown" if unreachable
 
 misfit := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
-	not reachable
-} else := sprintf("%s is nothing a device asks of its client", [input.operation.name]) if {
-	asked_backwards
+	unreachable
 } else := sprintf("DICOM service %s is not permitted for role %s", [dicom_service, held]) if dicom_service
 else := sprintf("%s is no DICOM service that a role can be permitted", [input.operation.name])
