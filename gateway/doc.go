@@ -4,7 +4,8 @@
 // Read it in the order a byte travels: listen.go accepts and limits; identify.go turns a
 // verified certificate into a subject; route.go says which device a listener stands for;
 // decide.go asks, record.go makes the answer durable; session.go joins client, device and
-// inspection; relay.go carries out the plugin's steps; flow.go moves the bytes of one
+// inspection; relay.go carries out the plugin's
+// steps, operations.go remembers what became of them; flow.go moves the bytes of one
 // direction; client.go and device.go are the two sockets. gateway.go starts and stops it.
 //
 // What always holds, whatever a plugin answers:
@@ -13,7 +14,8 @@
 //     entry is durable, and only within spans of that operation.
 //   - Bytes move as they came, in order: passed or dropped, never changed.
 //   - Bytes that originate in a plugin (a refusal) go only to the side that asked, and
-//     only for an operation that was refused.
+//     only for an operation that was refused; to a device only if the route's Answer
+//     finds them to be nothing but a refusal.
 //   - Doubt refuses: an error, a timeout, a full window, a dead plugin, an unwritable log.
 //
 // It does not defend a device from an operation that policy allows, nor a client from the

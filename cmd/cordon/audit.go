@@ -230,5 +230,5 @@ func (a *app) entryLine(e *audit.Entry) string {
 	if !e.Decision.Allow {
 		why = e.Decision.Reason
 	}
-	return fmt.Sprintf("%s %s %-14s %-18s %-8s %-15s %-7s %s", when, verdict(e.Decision.Allow, paint), r.Subject.ID, strings.Join(r.Subject.Roles, ","), r.Device.ID, what, e.Code, why)
+	return fmt.Sprintf("%s %s %-14s %-18s %-8s %-17s %-7s %s", when, verdict(e.Decision.Allow, paint), r.Subject.ID, strings.Join(r.Subject.Roles, ","), r.Device.ID, what, e.Code, why)
 }

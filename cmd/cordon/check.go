@@ -77,6 +77,9 @@ func (a *app) check(ctx context.Context) error {
 			}
 		}
 	}
+	for _, s := range lowered(c) {
+		report.Warnings = append(report.Warnings, s+" admits TLS 1.2: its clients' certificates cross the network in clear")
+	}
 	if report.Audit, err = lookAtLog(c); err != nil {
 		return cannot("check", err)
 	}
@@ -89,6 +92,18 @@ func (a *app) check(ctx context.Context) error {
 	fmt.Fprintf(a.stdout, "ok: %d device(s), policy %.19s with %d tests passed, %d plugin(s), audit log %s\n",
 		report.Devices, report.Policy, report.Tests, len(report.Plugins), report.Audit)
 	return nil
+}
+
+// lowered names the services with insecure_tls12.
+func lowered(c *config.Config) (names []string) {
+	for _, d := range c.Devices {
+		for _, s := range d.Services {
+			if s.InsecureTLS12 {
+				names = append(names, "devices."+d.ID+".services."+s.Name)
+			}
+		}
+	}
+	return names
 }
 
 // testPolicy runs the policy's own tests; a failing one is an error.

@@ -25,6 +25,7 @@ type newDevice struct {
 	class, criticality, protocol, address, listen, service string
 	port                                                   int
 	labels, settings                                       []string
+	tls12                                                  bool
 }
 
 func deviceAddCommand(a *app) *cobra.Command {
@@ -59,12 +60,13 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 	f.StringVar(&flags.class, "class", "", "what kind of device it is: monitor/bedside")
 	f.StringVar(&flags.criticality, "criticality", "", "how much harm its loss does: low, medium or high")
 	f.StringVar(&flags.address, "address", "", "the device's IP address")
-	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: hl7, stream")
+	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: "+strings.Join(protocols(), ", "))
 	f.IntVar(&flags.port, "port", 0, "the device's TCP port")
 	f.StringVar(&flags.listen, "listen", "", "where the gateway listens for it: `ADDRESS:PORT`, or :PORT")
 	f.StringVar(&flags.service, "service", "", "the service's name (default the protocol)")
 	f.StringArrayVar(&flags.labels, "label", nil, "a fact for the policy, `NAME=VALUE`; may be repeated")
 	f.StringArrayVar(&flags.settings, "set", nil, "a setting of the protocol, `NAME=VALUE`, the value being text or JSON; may be repeated")
+	f.BoolVar(&flags.tls12, "insecure-tls12", false, "admit clients that know nothing newer than TLS 1.2; their certificates cross the network in clear")
 	f.BoolVar(&dryRun, "dry-run", false, "show the lines, write nothing")
 	for _, name := range []string{"class", "address", "protocol", "port", "listen"} {
 		mustComplete(c.MarkFlagRequired(name))
@@ -101,7 +103,7 @@ func (n newDevice) device(id string) (config.Device, error) {
 		n.service = n.protocol
 	}
 	d = config.Device{ID: id, Address: address, Class: n.class, Criticality: n.criticality, Labels: labels}
-	d.Services = []config.Service{{Name: n.service, Proto: n.protocol, Port: uint16(n.port), Listen: listen, Settings: settingsJSON(settings)}}
+	d.Services = []config.Service{{Name: n.service, Proto: n.protocol, Port: uint16(n.port), Listen: listen, InsecureTLS12: n.tls12, Settings: settingsJSON(settings)}}
 	return d, nil
 }
 

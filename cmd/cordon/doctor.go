@@ -59,7 +59,7 @@ func (a *app) doctor(ctx context.Context) error {
 		look func(context.Context, *examination)
 	}{
 		{"policy", lookAtPolicy}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
-		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock},
+		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS},
 	} {
 		x.looked = append(x.looked, part.name)
 		part.look(ctx, x)
@@ -207,5 +207,12 @@ func lookAtClock(_ context.Context, x *examination) {
 	state, err := unix.Adjtimex(&t)
 	if err == nil && state == unix.TIME_ERROR {
 		x.find("medium", "clock", "the kernel says that the clock is not synchronised", "run chrony or systemd-timesyncd: certificates live for hours only")
+	}
+}
+
+func lookAtTLS(_ context.Context, x *examination) {
+	for _, s := range lowered(x.config) {
+		x.find("medium", "TLS of "+s, "insecure_tls12 is on: certificates of clients that speak TLS 1.2 cross the network in clear",
+			"update the clients, then remove the key")
 	}
 }
