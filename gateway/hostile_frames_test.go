@@ -125,6 +125,8 @@ func hostileFrames() []hostile {
 			hostile{device: "one\n", client: "ok one\n", ends: "to which none is owed"}),
 		(&puppet{description: held2, forward: turns{{op(1, "one"), span(1, 4)}, {span(back, 4)}}, reverse: turns{{op(back, "no"), span(1, 7)}}, refuse: turns{{refusal(back, 4, "refused\n")}}}).named("reply to what the device was refused",
 			hostile{lines: []string{"one\n", "two\n"}, device: "one\nrefused\n", client: "ok one\n", ends: "which was refused"}),
+		(&puppet{description: held2, forward: turns{{op(1, "one"), span(1, 4)}, {op(2, "one"), span(2, 4)}}, reverse: turns{{span(1, 14), abort(1)}}}).named("rest of a reply that was aborted",
+			hostile{lines: []string{"one\n", "two\n"}, device: "one\ntwo\n", client: "ok one\n", ends: stuck}),
 		(&puppet{description: held2, forward: one(), reverse: turns{{span(back, 7)}}}).named("span of what the device did not ask",
 			hostile{device: "one\n", ends: "which is not among the latest"}),
 
