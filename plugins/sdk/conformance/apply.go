@@ -33,6 +33,10 @@ func (s *session) apply(dir sdk.Direction, list []sdk.Step) error {
 			err = s.abort(dir, step)
 		case sdk.StepRefusal:
 			err = s.refusal(step)
+		case sdk.StepKeep:
+			err = s.keep(step)
+		case sdk.StepDone:
+			delete(s.kept[step.Op.Direction()], step.Op)
 		case sdk.StepEnd:
 			s.end(step)
 			return nil
@@ -128,9 +132,6 @@ func (s *session) abort(dir sdk.Direction, step *sdk.Step) error {
 	if err != nil {
 		return err
 	}
-	if dir != op.dir {
-		return fmt.Errorf("an abort of operation %d while the %s direction is inspected: it comes from the other", step.Op, dir)
-	}
 	if op.refused { // in the meantime; the inspector could not know
 		return nil
 	}
@@ -163,6 +164,22 @@ func (s *session) refusal(step *sdk.Step) error {
 	f.move(s.dropped)
 	if !s.over {
 		s.record.refusals = append(s.record.refusals, refusal{s.record.turn, op.id, asker, step.At, step.Bytes})
+	}
+	return nil
+}
+
+// keep lets later steps name an operation however many follow.
+func (s *session) keep(step *sdk.Step) error {
+	if _, err := s.named(step, "keep"); err != nil {
+		return err
+	}
+	kept := s.kept[step.Op.Direction()]
+	if kept == nil {
+		kept = map[sdk.OpID]bool{}
+		s.kept[step.Op.Direction()] = kept
+	}
+	if kept[step.Op] = true; len(kept) > sdk.MaxKept {
+		return fmt.Errorf("operation %d is kept besides %d others; MaxKept is %d", step.Op, len(kept)-1, sdk.MaxKept)
 	}
 	return nil
 }
@@ -211,7 +228,7 @@ func (s *session) named(step *sdk.Step, what string) (*operation, error) {
 	case op == nil: // checkInspect knows that the inspector announced it
 		s.close("a reply to an operation that is not decided")
 		return nil, errClosed
-	case latest-step.Op.Number() >= sdk.MaxOpen:
+	case latest-step.Op.Number() >= sdk.MaxOpen && !s.kept[step.Op.Direction()][step.Op]:
 		return nil, fmt.Errorf("a %s of operation %d, which is not among the latest %d of %d", what, step.Op, sdk.MaxOpen, latest)
 	}
 	return op, nil

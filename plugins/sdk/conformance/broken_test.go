@@ -25,6 +25,27 @@ func announcing(op policy.Operation) inspectFunc {
 	}
 }
 
+// keeping is a toy's Inspect that keeps its first operations, and says of some of them that
+// it need not; every reply is the first one's.
+func keeping(keep, done int) inspectFunc {
+	return func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+		if dir == sdk.Reverse {
+			out.Span(1, int64(len(data)))
+			return
+		}
+		for ; len(data) >= 6; data = data[6:] {
+			op := out.Operation(with("a", "b"))
+			out.Span(op, 6)
+			if op.Number() <= uint64(keep) {
+				out.Keep(op)
+			}
+			if op.Number() <= uint64(done) {
+				out.Done(op)
+			}
+		}
+	}
+}
+
 func with(name string, value any) policy.Operation {
 	return policy.Operation{Name: "toy:x", Class: policy.ClassRead, Attributes: policy.Attributes{{Name: name, Value: value}}}
 }
@@ -130,12 +151,21 @@ func TestBroken(t *testing.T) {
 			t.refused = 0
 		}, "which was refused before"},
 
-		{"abort of the other side's", get, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+		{"abort of the other side's, twice", get, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
 			t.Inspect(dir, data, end, out)
 			if dir == sdk.Reverse {
 				out.Abort(1, "a bad reply")
 			}
-		}, nil, "an abort of operation 1 while the reverse direction is inspected"},
+		}, nil, "an abort of operation 1, which was refused before"},
+		{"keeps too many", Forward(strings.Repeat("get a\n", sdk.MaxKept+1)), keeping(sdk.MaxKept+1, 0), nil, "operation 17 is kept besides 16 others"},
+		{"keeps what is long gone", Forward(strings.Repeat("get a\n", sdk.MaxOpen+1)), func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+			keeping(0, 0)(t, dir, data, end, out)
+			if dir == sdk.Forward && len(data) > 0 {
+				out.Keep(1)
+			}
+		}, nil, "a keep of operation 1, which is not among the latest 256"},
+		{"names what is kept no longer", Forward(strings.Repeat("get a\n", sdk.MaxOpen+1)).Reverse("1\n"), keeping(1, 1), nil,
+			"a span of operation 1, which is not among the latest 256"},
 		{"refusal of another operation", Forward("get a\nget b\n").Refused(2), nil, func(t *toy, op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
 			out.Refusal(op-1, nil)
 		}, "a refusal of operation 1, which was not refused"},

@@ -105,6 +105,32 @@ func TestBothSidesAsk(t *testing.T) {
 			WantReverse("no\nfour\n"))
 }
 
+// A reply to an operation that is kept may come however many follow it, and an operation may
+// be aborted for its reply.
+func TestKept(t *testing.T) {
+	kept := func() sdk.Inspector { return altered{&toy{}, keeping(1, 0), refuseEmpty} }
+	Run(t, toyProtocol(kept), `{}`, Forward(strings.Repeat("get a\n", sdk.MaxOpen+1)).Reverse("1\n").WantReverse("1\n"))
+}
+
+func refuseEmpty(_ *toy, op sdk.OpID, _ sdk.Refusal, out *sdk.Steps) { out.Refusal(op, nil) }
+
+func TestAbortedForItsReply(t *testing.T) {
+	suspicious := func() sdk.Inspector {
+		return altered{&toy{}, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
+			if dir == sdk.Reverse && bytes.IndexByte(data, 0) >= 0 && t.refused == 0 {
+				out.Abort(1, "a NUL in a reply")
+				return
+			}
+			t.Inspect(dir, data, end, out)
+		}, nil}
+	}
+	p := toyProtocol(suspicious)
+	p.Modes[sdk.Reverse] = sdk.Held
+	Run(t, p, `{}`,
+		Forward("get a\n").Reverse("1\x00").WantOperation("toy:get", policy.ClassRead).
+			WantAbort(1).WantRefusal(1, "no 7QF-21\n").WantReverse("no 7QF-21\n"))
+}
+
 // closing is a toy that ends the session behind a refusal for doubt.
 func closing() sdk.Inspector {
 	return altered{&toy{}, nil, func(t *toy, op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {

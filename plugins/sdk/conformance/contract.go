@@ -232,6 +232,10 @@ func describe(step *sdk.Step) string {
 		return fmt.Sprintf("an abort of operation %d", step.Op)
 	case sdk.StepRefusal:
 		return fmt.Sprintf("a refusal of operation %d", step.Op)
+	case sdk.StepKeep:
+		return fmt.Sprintf("Keep of operation %d", step.Op)
+	case sdk.StepDone:
+		return fmt.Sprintf("Done of operation %d", step.Op)
 	case sdk.StepEnd:
 		return "End"
 	}

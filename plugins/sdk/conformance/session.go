@@ -23,9 +23,10 @@ type session struct {
 
 	flows      [2]flow
 	operations [2][]operation // by direction, number n at n-1, as far as the gateway has got
-	announced  [2]uint64      // as far as the inspector has got
-	untold     []notice       // refusals the inspector is still to be told of
-	undone     []sdk.Step     // what the gateway has not carried out because a decision is late
+	kept       [2]map[sdk.OpID]bool
+	announced  [2]uint64  // as far as the inspector has got
+	untold     []notice   // refusals the inspector is still to be told of
+	undone     []sdk.Step // what the gateway has not carried out because a decision is late
 	opening    bool
 	over       bool  // nothing is recorded any more
 	shown      int64 // bytes shown, repetitions included
@@ -148,46 +149,64 @@ func (s *session) arrive(p piece) error {
 	return nil
 }
 
-// inspect makes one call of Inspect and carries out the answer.
+// inspect shows data until the inspector has covered what it can: an answer as long as it
+// should be is followed by another.
 func (s *session) inspect(dir sdk.Direction, data []byte, end bool) error {
+	f := &s.flows[dir]
+	for {
+		before := f.covered
+		again, err := s.inspectOnce(dir, data, end)
+		if err != nil || !again || s.over || len(s.undone) > 0 || f.covered == before {
+			return err
+		}
+		if data = f.uncovered(); len(data) == 0 {
+			return nil
+		}
+	}
+}
+
+// inspectOnce makes one call of Inspect and carries out the answer. It reports whether the
+// answer was as long as it should be.
+func (s *session) inspectOnce(dir sdk.Direction, data []byte, end bool) (full bool, err error) {
 	call := fmt.Sprintf("Inspect(%s, %d bytes from offset %d, end %t)", dir, len(data), s.flows[dir].covered, end)
 	s.shown += int64(len(data))
 	shown := slices.Clip(bytes.Clone(data))
 	s.steps.Begin(dir)
 	if err := guard(func() { s.inspector.Inspect(dir, shown, end, &s.steps) }); err != nil {
-		return fmt.Errorf("%s: %w", call, err)
+		return false, fmt.Errorf("%s: %w", call, err)
 	}
 	if !bytes.Equal(shown, data) {
-		return fmt.Errorf("%s: data was written to", call)
+		return false, fmt.Errorf("%s: data was written to", call)
 	}
+	full = s.steps.Full()
 	list := clone(s.steps.List())
 	if !s.script.intact {
 		for i := range shown {
 			shown[i] ^= 0xA5
 		}
 		if !reflect.DeepEqual(list, clone(s.steps.List())) {
-			return fmt.Errorf("%s: a step points into data, which is only valid during the call", call)
+			return false, fmt.Errorf("%s: a step points into data, which is only valid during the call", call)
 		}
 	}
 	if err := s.checkInspect(dir, list); err != nil {
-		return fmt.Errorf("%s: %w", call, err)
+		return false, fmt.Errorf("%s: %w", call, err)
 	}
 	told, err := s.tell()
 	if err != nil {
-		return fmt.Errorf("%s: %w", call, err)
+		return false, fmt.Errorf("%s: %w", call, err)
 	}
 	list = append(list, told...)
 	if err := checkAnswer(list); err != nil {
 		if s.script.flood {
 			s.close("more steps than fit into one answer")
-			return errClosed
+			return false, errClosed
 		}
-		return fmt.Errorf("%s: %w", call, err)
+		return false, fmt.Errorf("%s: %w", call, err)
 	}
 	if err := s.apply(dir, list); err != nil {
-		return fmt.Errorf("%s: %w", call, err)
+		return false, fmt.Errorf("%s: %w", call, err)
 	}
-	return nil
+	return full, nil
 }
 
 // tell makes the calls of Refuse that may be made, in order, and returns their steps.

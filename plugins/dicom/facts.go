@@ -1,0 +1,168 @@
+package dicom
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cordon/plugins/sdk"
+	"cordon/policy"
+)
+
+const (
+	maxRoom  = sdk.MaxFacts * 3 / 4 // bytes of an operation's facts
+	maxValue = 256                  // bytes of a text value
+
+	refusedQuirk = "deviation this service does not tolerate"
+)
+
+// facts are what policy is told about an operation, as they are found.
+type facts struct {
+	list   policy.Attributes
+	quirks anomaly
+	room   int // bytes left
+}
+
+// set adds a fact. An empty text is none.
+func (f *facts) set(name string, value any) {
+	size := len(name) + 12
+	switch v := value.(type) {
+	case string:
+		if v == "" {
+			return
+		}
+		size += len(v)
+	case []string:
+		for _, s := range v {
+			size += len(s) + 3
+		}
+	}
+	if f.room -= size; f.room < 0 {
+		return
+	}
+	f.list = append(f.list, policy.Attribute{Name: name, Value: value})
+}
+
+// strings adds a list, if there is anything in it.
+func (f *facts) strings(name string, list []string) {
+	if len(list) > 0 {
+		f.set(name, list)
+	}
+}
+
+// text adds a text value, and reports whether it is short enough to be told.
+func (f *facts) text(name string, b []byte, set encoding) bool {
+	b = tail(b)
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	if len(b) > maxValue {
+		return false
+	}
+	text, odd := escape(b, set)
+	if odd {
+		f.quirks |= charset
+	}
+	f.set(name, text)
+	return true
+}
+
+// attributes returns the facts, and whether they are all there.
+func (f *facts) attributes() (list policy.Attributes, fit bool) {
+	f.strings("anomalies", f.quirks.names())
+	slices.SortFunc(f.list, func(a, b policy.Attribute) int { return strings.Compare(a.Name, b.Name) })
+	return f.list, f.room >= 0
+}
+
+// describe makes an operation of a request and the head of its data set, if it has one.
+func (s *session) describe(d *side, m *message) (op policy.Operation, wrong *fault) {
+	c := &m.command
+	f := &facts{room: maxRoom, quirks: c.quirks | s.quirks}
+	s.quirks = 0
+	op = policy.Operation{Name: c.name(), Class: c.class()}
+	wrong = c.wrong
+
+	f.who(&s.association)
+	f.set("abstract_syntax", m.context.abstract)
+	f.set("transfer_syntax", m.context.transfer)
+	f.set("command", int64(c.field))
+	f.set("sop_class_uid", c.sopClass)
+	switch {
+	case c.field == cCancel:
+		f.set("message_id_responded_to", int64(c.respondedTo))
+	default:
+		f.set("message_id", int64(c.messageID))
+	}
+	if c.prioritized {
+		f.set("priority", priorityName(c.priority))
+	}
+	f.set("move_destination", c.destination)
+	f.set("move_originator_ae", c.originator)
+	if c.originated {
+		f.set("move_originator_message_id", int64(c.originatorID))
+	}
+	if c.field == nEventReport {
+		f.set("event_type", int64(c.eventType))
+	}
+	if c.field == nAction {
+		f.set("action_type", int64(c.actionType))
+	}
+	f.strings("attribute_tags", c.tags)
+	if c.field == cStore && s.within(d) {
+		f.set("within", commandNames[cGet])
+	}
+	if c.sopClass != "" && c.sopClass != m.context.abstract {
+		f.quirks |= classMismatch
+	}
+	if c.field != cCancel && (d.dir == sdk.Forward) == (c.field == nEventReport) && !s.association.provides(m.context.abstract) {
+		f.quirks |= roleMissing
+	}
+
+	instance := c.sopInstance
+	if h := m.head; h != nil {
+		wrong = first(wrong, h.describe(c, f, &instance))
+	}
+	f.set("sop_instance_uid", instance)
+	if f.quirks&s.set.refuse != 0 {
+		wrong = first(wrong, c.cannot(refusedQuirk))
+	}
+	var fit bool
+	if op.Attributes, fit = f.attributes(); !fit {
+		wrong = first(wrong, c.cannot("more than can be told for a decision"))
+	}
+	return op, wrong
+}
+
+func addOnce(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// tail cuts NULs and spaces off the end.
+func tail(b []byte) []byte { return bytes.TrimRight(b, "\x00 ") }
+
+// first returns the fault found first.
+func first(a, b *fault) *fault {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func priorityName(n uint16) string {
+	switch n {
+	case 0:
+		return "medium"
+	case 1:
+		return "high"
+	case 2:
+		return "low"
+	}
+	return fmt.Sprint(n)
+}
+
+// tagName writes a tag as "gggg,eeee".
+func tagName(tag uint32) string { return fmt.Sprintf("%04X,%04X", tag>>16, tag&0xffff) }
