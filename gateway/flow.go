@@ -38,6 +38,7 @@ type flow struct {
 	heard    time.Time     // when bytes last arrived; own goroutine
 	patience time.Duration // for the sink to take what is passed on
 	wrote    time.Time     // when the write deadline was last set
+	passed   int64         // bytes written, refusals included
 
 	waking  sync.Mutex // guards the read deadline, see expect
 	woken   bool
@@ -287,5 +288,6 @@ func (f *flow) pass(b []byte) error {
 		f.dst.SetWriteDeadline(now.Add(f.patience))
 		f.wrote = now
 	}
+	f.passed += int64(len(b))
 	return f.dst.write(b)
 }

@@ -357,7 +357,7 @@ func (s *session) close() {
 	g.Logger.Log(context.Background(), level, "session",
 		"id", s.request.Session.ID, "subject", s.request.Subject.Kind+"/"+s.request.Subject.ID, "client", s.source,
 		"device", s.route.Device.ID, "service", s.route.Service.Name, "allowed", s.allowed, "refused", s.denied,
-		"to_device", s.flows[sdk.Forward].moved, "to_client", s.flows[sdk.Reverse].moved,
+		"to_device", s.flows[sdk.Forward].passed, "to_client", s.flows[sdk.Reverse].passed,
 		"took", time.Since(s.began).Round(time.Millisecond), "end", cause)
 	g.leave(s.source)
 }
