@@ -222,6 +222,9 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 		started[protocol] = p
 		a.plugins = append(a.plugins, p)
 	}
+	for _, s := range lowered(a.config) {
+		log.Warn("TLS 1.2 admitted: clients' certificates cross the network in clear", "service", s)
+	}
 	var routes []gateway.Route
 	for _, s := range services {
 		idle := s.IdleTimeout
@@ -234,7 +237,8 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 			Service: policy.Service{Name: s.Name, Protocol: s.Proto},
 			Address: netip.AddrPortFrom(s.device.Address, s.Port).String(),
 			Plugin:  started[s.Proto], Number: s.number,
-			IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies,
+			IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,
+			Answer: answers()[s.Proto],
 		})
 	}
 	return routes, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -139,6 +140,9 @@ func (a *app) setStage(ctx context.Context, dir string, devices map[string]strin
 	if err := rego.WriteShipped(filepath.Join(dir, "policy")); err != nil {
 		return nil, err
 	}
+	if err := bindAETitles(filepath.Join(dir, "policy", "data.yaml")); err != nil {
+		return nil, err
+	}
 	file := filepath.Join(dir, config.FileName)
 	if err := writeNew(file, text, 0o644); err != nil {
 		return nil, err
@@ -162,6 +166,20 @@ func (a *app) setStage(ctx context.Context, dir string, devices map[string]strin
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// bindAETitles writes into the policy's data which certificate may use which AE titles.
+func bindAETitles(file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	bound, err := json.Marshal(demo.AETitles()) // JSON is YAML
+	if err != nil {
+		return err
+	}
+	text := strings.Replace(string(b), "\nae_titles: {}\n", "\nae_titles: "+string(bound)+"\n", 1)
+	return os.WriteFile(file, []byte(text), 0o644)
 }
 
 // addDemoDevice adds a simulated device. The port to listen on is only a place in the
@@ -234,7 +252,7 @@ func (s *stage) act(act demo.Act) {
 		s.failed = append(s.failed, fmt.Sprintf("%s %s on %s: %v", act.Who.ID, act.What, act.Device, err))
 	case got != act.Want:
 		s.failed = append(s.failed, fmt.Sprintf("%s %s on %s: %s, want %s", act.Who.ID, act.What, act.Device, got, act.Want))
-	case got == demo.Refused && act.What != "session":
+	case got == demo.Refused && code != "":
 		if e, err := s.recorded(code); err != nil || e.Decision.Allow {
 			s.failed = append(s.failed, fmt.Sprintf("%s %s on %s: the code it was told, %q, is not that of a refusal in the log", act.Who.ID, act.What, act.Device, code))
 		}

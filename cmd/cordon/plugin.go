@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"cordon/plugins/dicom"
 	"cordon/plugins/hl7"
 	"cordon/plugins/sdk"
 	"cordon/plugins/sdk/serve"
@@ -14,9 +15,16 @@ import (
 // builtins are the protocols that come with this program, by name.
 func builtins() map[string]sdk.Protocol {
 	return map[string]sdk.Protocol{
+		"dicom":  dicom.Protocol(),
 		"hl7":    hl7.Protocol(),
 		"stream": stream.Protocol(),
 	}
+}
+
+// answers are, by protocol, what a device may be told that asked for what is refused.
+// Where a protocol lets no device ask there is none.
+func answers() map[string]func([]byte) error {
+	return map[string]func([]byte) error{"dicom": dicom.Answer}
 }
 
 // protocols are the names of builtins, sorted.

@@ -22,6 +22,7 @@ func runBare(args []string) error {
 	dir := f.String("dir", "", "directory of server.pem, server.key and ca.pem")
 	hl7 := f.String("hl7", "", "address of the HL7 device")
 	stream := f.String("stream", "", "address of the stream device")
+	dicom := f.String("dicom", "", "address of the DICOM device")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func runBare(args []string) error {
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
 	}
 	var serving sync.WaitGroup
-	for _, backend := range []string{*hl7, *stream} {
+	for _, backend := range []string{*hl7, *stream, *dicom} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -83,7 +84,7 @@ func copyBoth(c *tls.Conn, backend string) {
 
 // startBare starts the process.
 func (w *world) startBare(ctx context.Context) (*proxy, error) {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "bare", "-dir", w.pki, "-hl7", w.hl7, "-stream", w.stream)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "bare", "-dir", w.pki, "-hl7", w.hl7, "-stream", w.stream, "-dicom", w.dicom)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -99,12 +100,13 @@ func (w *world) startBare(ctx context.Context) (*proxy, error) {
 	r := bufio.NewReader(out)
 	hl7, err1 := r.ReadString('\n')
 	stream, err2 := r.ReadString('\n')
+	dicom, err3 := r.ReadString('\n')
 	p := &proxy{
-		name: "bare", hl7: strings.TrimSpace(hl7), stream: strings.TrimSpace(stream),
+		name: "bare", hl7: strings.TrimSpace(hl7), stream: strings.TrimSpace(stream), dicom: strings.TrimSpace(dicom),
 		pids: func() []int { return []int{cmd.Process.Pid} },
 		stop: func() { in.Close(); cmd.Wait() },
 	}
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, err3); err != nil {
 		p.stop()
 		return nil, err
 	}

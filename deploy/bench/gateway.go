@@ -32,6 +32,7 @@ type world struct {
 	dir, pki    string
 	cordon      string // the program
 	hl7, stream string // addresses of the devices
+	dicom       string
 	client      *tls.Config
 	devices     io.Closer
 }
@@ -58,14 +59,16 @@ func newWorld(ctx context.Context) (*world, error) {
 			"--port", port(w.hl7), "--listen", freeAddress()},
 		{"device", "add", "vent-4", "--dir", w.dir, "--class", "ventilator/icu", "--protocol", "stream", "--address", "127.0.0.1",
 			"--port", port(w.stream), "--listen", freeAddress(), "--set", "class=read"},
-		{"cert", "issue", "--dir", w.dir, "--user", "load", "--role", "physician", "--role", "biomed", "--out", filepath.Join(w.pki, "client")},
+		{"device", "add", "pacs-1", "--dir", w.dir, "--class", "imaging/archive", "--protocol", "dicom", "--address", "127.0.0.1",
+			"--port", port(w.dicom), "--listen", freeAddress()},
+		{"cert", "issue", "--dir", w.dir, "--user", "load", "--role", "radiologist", "--role", "biomed", "--out", filepath.Join(w.pki, "client")},
 	}
 	for _, args := range steps {
 		if err := command(ctx, w.cordon, append([]string{"-q"}, args...)...); err != nil {
 			return nil, err
 		}
 	}
-	if err := w.raiseLimits(); err != nil {
+	if err := errors.Join(w.raiseLimits(), w.bindAETitles()); err != nil {
 		return nil, err
 	}
 	return w, w.makeClient()
@@ -73,13 +76,25 @@ func newWorld(ctx context.Context) (*world, error) {
 
 // raiseLimits lets one address hold all sessions: here all clients have the same.
 func (w *world) raiseLimits() error {
-	file := filepath.Join(w.dir, "cordon.yaml")
+	return w.edit("cordon.yaml", "sessions_per_source: 256", "sessions_per_source: 4096")
+}
+
+// bindAETitles lets the client call DICOM devices from any AE title.
+func (w *world) bindAETitles() error {
+	return w.edit("policy/data.yaml", "\nae_titles: {}\n", "\nae_titles: {user/load: [\"*\"]}\n")
+}
+
+// edit replaces a text in a file of the gateway's directory.
+func (w *world) edit(name, before, after string) error {
+	file := filepath.Join(w.dir, name)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	text := strings.ReplaceAll(string(b), "sessions_per_source: 256", "sessions_per_source: 4096")
-	return os.WriteFile(file, []byte(text), 0o644)
+	if !strings.Contains(string(b), before) {
+		return fmt.Errorf("edit %s: it does not contain %q", file, before)
+	}
+	return os.WriteFile(file, []byte(strings.Replace(string(b), before, after, 1)), 0o644)
 }
 
 // makeClient loads the client's certificate and gives the bare proxy a server certificate
@@ -148,10 +163,13 @@ func (w *world) startGateway(ctx context.Context) (*proxy, error) {
 		json.Unmarshal(line, &ready)
 	}
 	for _, l := range ready.Listeners {
-		if l.Service == "hl7" {
+		switch l.Service {
+		case "hl7":
 			p.hl7 = l.Address
-		} else {
+		case "stream":
 			p.stream = l.Address
+		case "dicom":
+			p.dicom = l.Address
 		}
 	}
 	go io.Copy(io.Discard, r)

@@ -40,14 +40,15 @@ func (c closers) Close() error {
 	return nil
 }
 
-// startDevices starts the HL7 device, which acknowledges every frame, and the stream
-// device, which takes bytes, or sends as many as the first line asks for.
+// startDevices starts the HL7 device, which acknowledges every frame, the stream device,
+// which takes bytes, or sends as many as the first line asks for, and the archive of
+// images.go.
 func (w *world) startDevices() (io.Closer, error) {
 	var all closers
 	for _, d := range []struct {
 		address *string
 		speak   func(net.Conn)
-	}{{&w.hl7, acknowledge}, {&w.stream, pour}} {
+	}{{&w.hl7, acknowledge}, {&w.stream, pour}, {&w.dicom, archive}} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return all, err

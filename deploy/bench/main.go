@@ -5,7 +5,7 @@
 //	go run ./deploy/bench > figures.md
 //
 // Read main.go for what is measured, gateway.go and bare.go for the two that are, load.go
-// for the clients and devices, proc.go for how CPU and memory are read.
+// and images.go for the clients and devices, proc.go for how CPU and memory are read.
 //
 // Compare the columns of one table only: machines differ, and other work on the same
 // machine disturbs both columns alike. CPU time is user and system time of all processes
@@ -28,6 +28,7 @@ type proxy struct {
 	name   string
 	hl7    string // addresses to connect to
 	stream string
+	dicom  string
 	pids   func() []int
 	stop   func()
 }
@@ -55,6 +56,12 @@ func figures() []figure {
 		{"small operation, 32 connections, CPU", "µs", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.operationCPU(c, p, 32) }, "difference", "≤ +12 µs"},
 		{"stream to the device, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.streamCPU(c, p, true) }, "ratio", "≤ 1.0 ×"},
 		{"stream to the client, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.streamCPU(c, p, false) }, "ratio", "≤ 1.0 ×"},
+		{"DICOM C-ECHO, 1 connection, p50", "µs", (*bench).echoLatency, "difference", "≤ +100 µs"},
+		{"DICOM C-ECHO, 32 connections, CPU", "µs", (*bench).echoCPU, "difference", "≤ +12 µs"},
+		{"DICOM C-STORE, PDUs of 16 KiB, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.storeCPU(c, p, 16<<10) }, "ratio", "≤ 1.25 ×"},
+		{"DICOM C-STORE, PDUs of 128 KiB, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.storeCPU(c, p, 128<<10) }, "ratio", "≤ 1.25 ×"},
+		{"DICOM C-GET, PDUs of 16 KiB, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.getCPU(c, p, 16<<10) }, "ratio", ""},
+		{"DICOM C-GET, PDUs of 128 KiB, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.getCPU(c, p, 128<<10) }, "ratio", ""},
 		{"handshake, connect decision, record, CPU", "µs", (*bench).handshakeCPU, "ratio", "≤ 1.5 ×"},
 		{"idle session, all processes", "KiB", (*bench).idleMemory, "difference", "≤ 24 KiB in all"},
 	}

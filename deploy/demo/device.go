@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"cordon/deploy/dimse"
 )
 
 // MLLP framing (HL7 Implementation Guide: MLLP, Release 1).
@@ -42,8 +44,11 @@ func Serve(ctx context.Context, devices []Device) (map[string]string, func(), er
 		listeners = append(listeners, l)
 		addresses[d.ID] = l.Addr().String()
 		speak := speakHL7
-		if d.Protocol == "stream" {
+		switch d.Protocol {
+		case "stream":
 			speak = speakStream
+		case "dicom":
+			speak = speakDICOM
 		}
 		playing.Go(func() { accept(ctx, l, &playing, speak) })
 	}
@@ -87,6 +92,13 @@ func speakHL7(c net.Conn) error {
 			return err
 		}
 	}
+}
+
+// speakDICOM takes what it is sent, and holds one study.
+func speakDICOM(c net.Conn) error {
+	c.SetDeadline(time.Now().Add(ioTimeout))
+	device := dimse.SCP{Objects: []dimse.Object{dimse.CTImage("2.25.3.100123", patient, 0)}}
+	return device.Serve(c)
 }
 
 // speakStream greets, and answers lines.

@@ -15,7 +15,7 @@ type Device struct {
 	ID       string
 	Class    string
 	State    string // of package policy
-	Protocol string // "hl7" or "stream"
+	Protocol string // "hl7", "dicom" or "stream"
 	Settings map[string]string
 }
 
@@ -26,6 +26,8 @@ func Devices() []Device {
 		{ID: "lab-1", Class: "analyser/blood-gas", State: policy.StateActive, Protocol: "hl7"},
 		{ID: "pump-3", Class: "pump/infusion", State: policy.StateActive, Protocol: "hl7"},
 		{ID: "pump-5", Class: "pump/infusion", State: policy.StateMaintenance, Protocol: "hl7"},
+		{ID: "ct-2", Class: "imaging/ct", State: policy.StateActive, Protocol: "dicom"},
+		{ID: "pacs-1", Class: "imaging/archive", State: policy.StateActive, Protocol: "dicom"},
 		{ID: "vent-4", Class: "ventilator/icu", State: policy.StateActive, Protocol: "stream", Settings: map[string]string{"class": "read"}},
 	}
 }
@@ -34,20 +36,33 @@ func Devices() []Device {
 type Person struct {
 	Kind, ID string
 	Roles    []string
+	AETitle  string // under which this one calls DICOM devices
 }
 
 // The cast.
 var (
-	radiologist = Person{policy.KindUser, "dr.kim", []string{"radiologist"}}
-	nurse       = Person{policy.KindUser, "nurse.ito", []string{"nurse"}}
-	engineer    = Person{policy.KindUser, "eva.biomed", []string{"biomed"}}
-	engine      = Person{policy.KindService, "oie-engine", []string{"interface-engine"}}
-	vendor      = Person{policy.KindVendor, "acme", []string{"vendor"}}
+	radiologist = Person{Kind: policy.KindUser, ID: "dr.kim", Roles: []string{"radiologist"}, AETitle: "KIM-WS"}
+	nurse       = Person{Kind: policy.KindUser, ID: "nurse.ito", Roles: []string{"nurse"}, AETitle: "WARD-WS"}
+	engineer    = Person{Kind: policy.KindUser, ID: "eva.biomed", Roles: []string{"biomed"}}
+	engine      = Person{Kind: policy.KindService, ID: "oie-engine", Roles: []string{"interface-engine"}, AETitle: "OIE"}
+	vendor      = Person{Kind: policy.KindVendor, ID: "acme", Roles: []string{"vendor"}, AETitle: "ACME"}
+	scanner     = Person{Kind: policy.KindDevice, ID: "ct-2", Roles: []string{"device"}, AETitle: "CT-2"}
+	impostor    = Person{Kind: policy.KindDevice, ID: "ct-2", Roles: []string{"device"}, AETitle: "KIM-WS"} // not its own
 	intruder    = Person{ID: "unknown"}
 )
 
 // People are all who need a certificate.
-func People() []Person { return []Person{radiologist, nurse, engineer, engine, vendor} }
+func People() []Person { return []Person{radiologist, nurse, engineer, engine, vendor, scanner} }
+
+// AETitles are the AE titles that are bound to certificates, by kind and id as in
+// "user/dr.kim": data.yaml's ae_titles.
+func AETitles() map[string][]string {
+	bound := map[string][]string{}
+	for _, p := range []Person{radiologist, scanner} {
+		bound[p.Kind+"/"+p.ID] = []string{p.AETitle}
+	}
+	return bound
+}
 
 // Outcome is what became of an act.
 type Outcome string
@@ -62,7 +77,7 @@ const (
 type Act struct {
 	Who    Person
 	Device string
-	What   string // an HL7 message type "ORU^R01", or "session" on a stream
+	What   string // an HL7 message type "ORU^R01", a DIMSE service "C-STORE", or "session" on a stream
 	Want   Outcome
 }
 
@@ -79,6 +94,14 @@ func Play() []Act {
 		{nurse, "lab-1", "QRY^A19", Refused},        // nothing there is hers
 		{vendor, "pump-3", "RGV^O15", Refused},      // not while the pump is in use
 		{vendor, "pump-5", "RGV^O15", Allowed},      // while it is being serviced
+		{scanner, "pacs-1", "C-STORE", Allowed},     // archives an image
+		{radiologist, "pacs-1", "C-FIND", Allowed},  // looks for the study
+		{radiologist, "pacs-1", "C-MOVE", Allowed},  // and has it sent to her workstation
+		{scanner, "pacs-1", "C-MOVE", Refused},      // a scanner fetches no images
+		{nurse, "pacs-1", "C-STORE", Refused},       // nothing there is hers
+		{impostor, "pacs-1", "C-FIND", Refused},     // a scanner's certificate under another's name
+		{engine, "ct-2", "C-ECHO", Refused},         // results are its business, images are not
+		{vendor, "ct-2", "C-ECHO", Refused},         // not while the scanner is in use
 		{engineer, "vent-4", "session", Allowed},    // reads a ventilator's log
 		{vendor, "vent-4", "session", Refused},      // may not
 	}
