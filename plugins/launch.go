@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Protocol   string            // the name the plugin must describe itself with
 	Command    []string          // program and arguments; default: this very program with "plugin", Protocol
+	SHA256     string            // which the program must have, in hexadecimal; "": it is not checked
 	Services   map[uint32][]byte // number → settings, a JSON object each
 	RuntimeDir string            // for the control socket; default os.TempDir()
 	Windows    int               // most windows at a time, of sdk.WindowSize each; default 512
@@ -115,7 +116,17 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 		return nil, errors.Join(fmt.Errorf("make the control socket's directory: %w", err),
 			steps.Close(), windows.Close(), theirSteps.Close(), theirWindows.Close())
 	}
-	cmd := exec.Command(c.Command[0], c.Command[1:]...)
+	program := c.Command[0]
+	if c.SHA256 != "" {
+		pinned, err := sealed(program, c.SHA256)
+		if err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir),
+				steps.Close(), windows.Close(), theirSteps.Close(), theirWindows.Close())
+		}
+		defer pinned.Close() // the process has it by then
+		program = fmt.Sprintf("/proc/self/fd/%d", pinned.Fd())
+	}
+	cmd := exec.Command(program, c.Command[1:]...)
 	cmd.ExtraFiles = []*os.File{theirSteps, theirWindows}
 	// No environment but this: fewer wake-ups, and no periodic look at files it may not open.
 	cmd.Env = []string{"GODEBUG=updatemaxprocs=0"}

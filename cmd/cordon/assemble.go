@@ -188,14 +188,18 @@ type service struct {
 // startPlugins starts one plugin process per protocol and returns the routes, in the
 // order of the file.
 func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logger) ([]gateway.Route, error) {
+	programs, err := a.programs()
+	if err != nil {
+		return nil, err
+	}
 	var services []service
 	byProtocol := map[string]map[uint32][]byte{}
 	for i := range a.config.Devices {
 		d := &a.config.Devices[i]
 		for j := range d.Services {
 			s := service{d, &d.Services[j], uint32(len(services))}
-			if !slices.Contains(protocols(), s.Proto) {
-				return nil, config.Faults{a.config.Fault("config.protocol.unknown", fmt.Sprintf("no plugin speaks %q, only %s", s.Proto, strings.Join(protocols(), ", ")),
+			if known := protocols(a.config.Plugins); !slices.Contains(known, s.Proto) {
+				return nil, config.Faults{a.config.Fault("config.protocol.unknown", fmt.Sprintf("no plugin speaks %q, only %s", s.Proto, strings.Join(known, ", ")),
 					"proto: hl7", "devices", d.ID, "services", s.Name, "proto")}
 			}
 			if byProtocol[s.Proto] == nil {
@@ -205,17 +209,23 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 			services = append(services, s)
 		}
 	}
-	var err error
 	if a.runtime, err = makeRuntime(); err != nil {
 		return nil, err
 	}
 	windows := int(a.config.Limits.WindowMemory / sdk.WindowSize)
 	started := map[string]*plugins.Plugin{}
 	for protocol, settings := range byProtocol {
-		p := plugins.New(plugins.Config{Protocol: protocol, Services: settings, RuntimeDir: a.runtime, Windows: windows, Logger: log})
+		c := plugins.Config{Protocol: protocol, Services: settings, RuntimeDir: a.runtime, Windows: windows, Logger: log}
+		if program, ok := programs[protocol]; ok {
+			c.Command, c.SHA256 = []string{program.Path}, program.SHA256
+		}
+		p := plugins.New(c)
 		if err := a.startPlugin(ctx, background, p); err != nil {
 			if refused, ok := errors.AsType[*plugins.SettingsError](err); ok {
 				return nil, a.settingsFault(services[refused.Service], refused.Message)
+			}
+			if program, ok := programs[protocol]; ok {
+				return nil, a.programFault(program, err)
 			}
 			return nil, err
 		}
@@ -242,6 +252,31 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 		})
 	}
 	return routes, nil
+}
+
+// programs are the configured plugins by protocol. None takes the place of a built-in one.
+func (a *assembly) programs() (map[string]config.Plugin, error) {
+	programs := map[string]config.Plugin{}
+	for _, p := range a.config.Plugins {
+		if _, brought := builtins()[p.Protocol]; brought {
+			return nil, config.Faults{a.config.Fault("config.plugin.builtin", fmt.Sprintf("cordon brings a plugin for %q", p.Protocol),
+				"give yours another name", "plugins", p.Protocol)}
+		}
+		programs[p.Protocol] = p
+	}
+	return programs, nil
+}
+
+// programFault points at a configured plugin that does not start.
+func (a *assembly) programFault(p config.Plugin, err error) error {
+	try := "run the program's own tests; cordon check tries again"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		try = "point path to the program"
+	case errors.Is(err, plugins.ErrPin):
+		try = "if you trust this file, pin it: sha256sum " + p.Path
+	}
+	return config.Faults{a.config.Fault("config.plugin.start", err.Error(), try, "plugins", p.Protocol, "path")}
 }
 
 // startPlugin starts p and waits until it runs or has said why it cannot.

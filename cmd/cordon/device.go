@@ -20,6 +20,16 @@ func deviceCommand(a *app) *cobra.Command {
 	return c
 }
 
+// knownProtocols are those of the configuration, if it can be read; what is wrong with it is
+// said where it is edited.
+func (a *app) knownProtocols() []string {
+	c, err := config.Load(a.config())
+	if err != nil {
+		return protocols(nil)
+	}
+	return protocols(c.Plugins)
+}
+
 // newDevice is a device as the flags of "device add" give it.
 type newDevice struct {
 	class, criticality, protocol, address, listen, service string
@@ -42,8 +52,9 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
 			doing := fmt.Sprintf("add device %q", args[0])
-			if !slices.Contains(protocols(), flags.protocol) {
-				return cannot(doing, badFlag("protocol", flags.protocol, fmt.Errorf("no plugin speaks it, only %s", strings.Join(protocols(), ", ")), "--protocol hl7"))
+			known := a.knownProtocols()
+			if !slices.Contains(known, flags.protocol) {
+				return cannot(doing, badFlag("protocol", flags.protocol, fmt.Errorf("no plugin speaks it, only %s", strings.Join(known, ", ")), "--protocol hl7"))
 			}
 			device, err := flags.device(args[0])
 			if err != nil {
@@ -60,7 +71,7 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 	f.StringVar(&flags.class, "class", "", "what kind of device it is: monitor/bedside")
 	f.StringVar(&flags.criticality, "criticality", "", "how much harm its loss does: low, medium or high")
 	f.StringVar(&flags.address, "address", "", "the device's IP address")
-	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: "+strings.Join(protocols(), ", "))
+	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: "+strings.Join(protocols(nil), ", "))
 	f.IntVar(&flags.port, "port", 0, "the device's TCP port")
 	f.StringVar(&flags.listen, "listen", "", "where the gateway listens for it: `ADDRESS:PORT`, or :PORT")
 	f.StringVar(&flags.service, "service", "", "the service's name (default the protocol)")
@@ -71,7 +82,7 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 	for _, name := range []string{"class", "address", "protocol", "port", "listen"} {
 		mustComplete(c.MarkFlagRequired(name))
 	}
-	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(protocols(), cobra.ShellCompDirectiveNoFileComp)))
+	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(protocols(nil), cobra.ShellCompDirectiveNoFileComp)))
 	mustComplete(c.RegisterFlagCompletionFunc("criticality", cobra.FixedCompletions([]string{"low", "medium", "high"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }

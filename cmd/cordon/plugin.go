@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"cordon/cmd/cordon/config"
 	"cordon/plugins/dicom"
 	"cordon/plugins/hl7"
 	"cordon/plugins/sdk"
@@ -27,14 +28,21 @@ func answers() map[string]func([]byte) error {
 	return map[string]func([]byte) error{"dicom": dicom.Answer}
 }
 
-// protocols are the names of builtins, sorted.
-func protocols() []string { return slices.Sorted(maps.Keys(builtins())) }
+// protocols are the names of builtins and of the plugins that are configured besides, sorted.
+func protocols(configured []config.Plugin) []string {
+	names := slices.Collect(maps.Keys(builtins()))
+	for _, p := range configured {
+		names = append(names, p.Protocol)
+	}
+	slices.Sort(names)
+	return names
+}
 
 // servePlugin is the whole life of a built-in plugin's process.
 func servePlugin(name string) error {
 	p, ok := builtins()[name]
 	if !ok {
-		return fmt.Errorf("no built-in plugin %q, only %v", name, protocols())
+		return fmt.Errorf("no built-in plugin %q, only %v", name, protocols(nil))
 	}
 	serve.Serve(p)
 	return nil

@@ -42,6 +42,7 @@ type Config struct {
 	Version  int      // The version of this format. Must be 1.
 	Gateway  Gateway  // The gateway itself.
 	Identity Identity // Whose certificates are believed.
+	Plugins  []Plugin // Plugins beside those that cordon brings, by the protocol they speak.
 	Devices  []Device // The devices behind the gateway, by id.
 	Policy   Policy   // Where the rules are.
 	Audit    Audit    // Where decisions are recorded.
@@ -70,6 +71,13 @@ type CA struct {
 	Mode      string        // Where the CA runs. Only embedded, in the gateway's own state directory. Default: embedded.
 	LeafTTL   time.Duration // How long an issued certificate is valid, 5m to 168h. Default: 8h.
 	TrustFile string        // PEM file with further roots whose client certificates are believed. Default: none.
+}
+
+// Plugin is a program that inspects a protocol cordon does not know.
+type Plugin struct {
+	Protocol string // The key in the file, and what services name as their proto.
+	Path     string // The program's file.
+	SHA256   string // The checksum it must have, in hexadecimal, as sha256sum prints it.
 }
 
 // Device is one legacy medical device.

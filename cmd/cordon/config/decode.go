@@ -28,6 +28,7 @@ func (d *decoder) config(n *node) *Config {
 		"version":  func(n *node) { c.Version = d.version(n) },
 		"gateway":  func(n *node) { c.Gateway = d.gateway(n) },
 		"identity": func(n *node) { c.Identity = d.identity(n) },
+		"plugins":  func(n *node) { c.Plugins = d.plugins(n) },
 		"devices":  func(n *node) { c.Devices = d.devices(n) },
 		"policy":   func(n *node) { c.Policy = d.policy(n) },
 		"audit":    func(n *node) { audit = n },
@@ -85,6 +86,22 @@ func (d *decoder) ca(n *node) CA {
 		"trust_file": func(n *node) { ca.TrustFile = d.path(n) },
 	})
 	return ca
+}
+
+func (d *decoder) plugins(n *node) []Plugin {
+	var out []Plugin
+	for _, e := range d.named(n, "plugin") {
+		p := Plugin{Protocol: e.key.text}
+		if identifier.MatchString(p.Protocol) && !protocol.MatchString(p.Protocol) {
+			d.src.fault(e.key, "config.value", fmt.Sprintf("%q cannot be a protocol's name", p.Protocol), "use lower-case letters, digits and hyphens, at most 32")
+		}
+		d.object(e, fields{
+			"path":   func(n *node) { p.Path = d.path(n) },
+			"sha256": func(n *node) { p.SHA256 = d.word(n, checksum, "a SHA-256 of 64 lower-case hexadecimal digits") },
+		}, "path", "sha256")
+		out = append(out, p)
+	}
+	return out
 }
 
 func (d *decoder) devices(n *node) []Device {

@@ -84,6 +84,7 @@ func TestLoad(t *testing.T) {
 		Gateway: Gateway{Name: "radiology-east", State: "testdata/var/lib/cordon", Names: []string{"gw.hospital.example"},
 			Addresses: []netip.Addr{netip.MustParseAddr("10.20.0.5"), netip.MustParseAddr("fd00::5")}},
 		Identity: Identity{TrustDomain: "ward.hospital.example", CA: CA{Mode: "embedded", LeafTTL: 12 * time.Hour, TrustFile: "/etc/ssl/hospital.pem"}},
+		Plugins:  []Plugin{{Protocol: "acme-pump", Path: "testdata/plugins/acme", SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
 		Devices: []Device{
 			{ID: "mon-7", Address: netip.MustParseAddr("10.20.0.31"), Class: "monitor/bedside", Criticality: "high", State: "active",
 				Labels: map[string]string{"ward": "4", "owner": "ICU: night shift"},

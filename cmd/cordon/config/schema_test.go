@@ -19,7 +19,7 @@ import (
 var (
 	required = map[string][]string{
 		"Config": {"version", "gateway", "identity"}, "Gateway": {"name"}, "Identity": {"trust_domain"},
-		"Device": {"address", "class", "services"}, "Service": {"proto", "port", "listen"},
+		"Plugin": {"path", "sha256"}, "Device": {"address", "class", "services"}, "Service": {"proto", "port", "listen"},
 	}
 	allowed = map[string][]any{
 		"Config.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},
@@ -65,7 +65,7 @@ func structSchema(t *testing.T, types map[string]*ast.StructType, name string) m
 	properties := map[string]any{}
 	for _, field := range types[name].Fields.List {
 		goName := field.Names[0].Name
-		if !ast.IsExported(goName) || name == "Device" && goName == "ID" || name == "Service" && (goName == "Name" || goName == "Settings") {
+		if !ast.IsExported(goName) || name == "Device" && goName == "ID" || name == "Plugin" && goName == "Protocol" || name == "Service" && (goName == "Name" || goName == "Settings") {
 			continue // the key itself, or the keys beside
 		}
 		if field.Comment == nil {

@@ -48,6 +48,7 @@ func (d *decoder) object(n *node, known fields, required ...string) {
 var examples = map[string]string{
 	"version": "1", "gateway": "{ name: radiology-east }", "identity": "{ trust_domain: ward.hospital.example }",
 	"name": "radiology-east", "trust_domain": "ward.hospital.example", "address": "10.20.0.12", "class": "monitor/bedside",
+	"path": "plugins/acme", "sha256": "what sha256sum prints for the program",
 	"services": "{ hl7: { proto: hl7, port: 2575, listen: 127.0.0.1:12575 } }", "proto": "hl7", "port": "2575", "listen": "127.0.0.1:12575",
 }
 
@@ -133,6 +134,7 @@ var (
 	hostLabel   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	identifier  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	deviceClass = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){0,3}$`)
+	checksum    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	protocol    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 	trustDomain = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`) // SPIFFE-ID, section 2.1
 	hostName    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
