@@ -119,7 +119,7 @@ func tellExitCodes(t *testing.T, cordon string) {
 	s.issueStaff(t)
 	s.must(t, "check", "--dir", s.gw())
 	typo := newSite(t, cordon)
-	typo.inPolicy(t, "input.operation.class in data.roles", "input.opration.class in data.roles")
+	typo.inPolicy(t, "class in data.roles", "input.opration.class in data.roles")
 	d := s.serve(t)
 	busy := newSite(t, cordon)
 	busy.configure(t, busy.listen, s.listen)

@@ -28,6 +28,14 @@ func TestGateway(t *testing.T) {
 		{"mllp_send", tellMLLPSend},
 		{"node-hl7-client", tellNodeClient},
 		{"openssl", tellOpenSSL},
+		{"dcmtk and Orthanc", tellDCMTK},
+		{"batch of images", tellBatch},
+		{"AE titles", tellTitles},
+		{"dcmjs-dimse", tellNodeDICOM},
+		{"direct and through", tellMatrix},
+		{"hostile PDUs", tellHostile},
+		{"large image", tellLargeImage},
+		{"crowd of associations", tellCrowd},
 		{"large message", tellLarge},
 		{"endless message", tellEndless},
 		{"drain", tellDrain},
@@ -35,6 +43,7 @@ func TestGateway(t *testing.T) {
 		{"investigation", tellInvestigation},
 		{"tampering", tellTampering},
 		{"exit codes", tellExitCodes},
+		{"pinned plugin", tellPinned},
 		{"demo", tellDemo},
 	} {
 		t.Run(story.name, func(t *testing.T) { story.tell(t, cordon) })
@@ -98,7 +107,10 @@ func (s *site) tunnel(t *testing.T, badge string) string {
 		for said.Scan() {
 			if _, address, ok := strings.Cut(said.Text(), "listening on AF=2 "); ok {
 				_, p, _ := net.SplitHostPort(address)
-				port <- p
+				select {
+				case port <- p:
+				default: // it says so again after each connection
+				}
 			}
 		}
 		cmd.Wait()
@@ -172,7 +184,7 @@ func tellMLLPSend(t *testing.T, cordon string) {
 // MSA-1.
 func tellNodeClient(t *testing.T, cordon string) {
 	node := peer(t, "node", "nodejs")
-	modules := nodeModules(t)
+	modules := nodeModules(t, "node-hl7-client")
 	s := newSite(t, cordon)
 	s.issueStaff(t)
 	d := s.serve(t)
@@ -213,15 +225,15 @@ func tellNodeClient(t *testing.T, cordon string) {
 	s.device.want(t, 2, framed(result, alarm, alarm))
 }
 
-// nodeModules is where deploy/test installs the client that deploy/peers names.
-func nodeModules(t *testing.T) string {
+// nodeModules is where deploy/test installs the packages that deploy/peers names.
+func nodeModules(t *testing.T, name string) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		noPeer(t, err.Error())
 	}
 	modules := filepath.Join(cache, "cordon-peers", "node_modules")
-	if _, err := os.Stat(filepath.Join(modules, "node-hl7-client")); err != nil {
+	if _, err := os.Stat(filepath.Join(modules, name)); err != nil {
 		noPeer(t, err.Error()+": deploy/test installs it")
 	}
 	return modules

@@ -26,22 +26,36 @@ const patience = 30 * time.Second
 // site is one gateway in front of one device, made and driven by the program's command
 // line alone.
 type site struct {
-	cordon string // the program
-	dir    string // certificates; the gateway's own directory is dir/gw
-	listen string // where clients reach the device
-	device *recorder
+	cordon string    // the program
+	dir    string    // certificates; the gateway's own directory is dir/gw
+	listen string    // where clients reach the device
+	device *recorder // if it is one
 }
 
 // newSite makes a gateway for a monitor that speaks HL7. settings are further flags of
 // "device add".
 func newSite(t *testing.T, cordon string, settings ...string) *site {
 	t.Helper()
-	s := &site{cordon: cordon, dir: t.TempDir(), listen: freeAddress(t), device: newRecorder(t)}
+	s := emptySite(t, cordon)
+	s.device = newRecorder(t)
 	_, port, _ := net.SplitHostPort(s.device.address())
-	s.must(t, "init", s.gw())
-	s.must(t, append([]string{"device", "add", "mon-7", "--dir", s.gw(), "--class", "monitor/bedside", "--protocol", "hl7",
-		"--address", "127.0.0.1", "--port", port, "--listen", s.listen}, settings...)...)
+	s.add(t, "mon-7", "monitor/bedside", "hl7", port, settings...)
 	return s
+}
+
+// emptySite makes a gateway without a device.
+func emptySite(t *testing.T, cordon string) *site {
+	t.Helper()
+	s := &site{cordon: cordon, dir: t.TempDir(), listen: freeAddress(t)}
+	s.must(t, "init", s.gw())
+	return s
+}
+
+// add puts the device on a loopback port behind the gateway.
+func (s *site) add(t *testing.T, id, class, protocol, port string, settings ...string) {
+	t.Helper()
+	s.must(t, append([]string{"device", "add", id, "--dir", s.gw(), "--class", class, "--protocol", protocol,
+		"--address", "127.0.0.1", "--port", port, "--listen", s.listen}, settings...)...)
 }
 
 func (s *site) gw() string { return filepath.Join(s.dir, "gw") }
