@@ -224,6 +224,11 @@ func newWard(t testing.TB, c wardConfig) *ward {
 			t.Error(err)
 		}
 	})
+	if c.limits.PluginTimeout == 0 { // a busy machine takes longer to start a process than a client waits
+		starting, cancel := context.WithTimeout(ctx, 15*time.Second)
+		w.plugin.WaitRunning(starting)
+		cancel()
+	}
 	served := make(chan error, 1)
 	go func() { served <- w.gateway.Serve(ctx, listeners) }()
 	t.Cleanup(func() {
