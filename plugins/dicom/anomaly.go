@@ -10,11 +10,13 @@ const (
 	oddLength
 	charset
 	headCut
+	headUnreadable
 	referencesCut
 	classMismatch
 	roleMissing
 	asyncWindow
 	sameMessageID
+	contextUnknown
 )
 
 var anomalyNames = [...]string{
@@ -24,11 +26,13 @@ var anomalyNames = [...]string{
 	"odd_length",        // an element with an odd number of bytes
 	"charset",           // a value in a character set that is not converted: its bytes are written \xNN
 	"head_cut",          // the data set's head is longer than head_limit: what is behind is not told
+	"head_unreadable",   // the data set cannot be read in its transfer syntax: nothing of it is told
 	"references_cut",    // too many referenced instances to be listed: only counted, or not even that
 	"class_mismatch",    // the SOP class is not the presentation context's abstract syntax
 	"role_missing",      // asked in a role that was not negotiated
 	"async_window",      // before this operation, more were open than negotiated
 	"shared_message_id", // before this operation, two open ones had one message ID
+	"context_unknown",   // a C-CANCEL in a presentation context that was not accepted; devices ignore it
 }
 
 func (a anomaly) names() []string {

@@ -161,6 +161,10 @@ func (h *head) key(l *level, tag uint32, value []byte) {
 // describe adds what the head told to the facts, and says what is wrong with it.
 func (h *head) describe(c *command, f *facts, instance *string) *fault {
 	f.quirks |= h.quirks
+	if h.state == unreadable {
+		f.quirks |= headUnreadable
+		return nil
+	}
 	for _, e := range h.texts {
 		f.text(wanted[e.tag].name, []byte(e.value), h.set)
 	}

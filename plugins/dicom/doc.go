@@ -40,8 +40,12 @@
 // commitment referenced_count and referenced_sop_instances. A key that matches everything
 // is no attribute; UIDs and AE titles of which a query has several are a list.
 //
-// The obligations dicom:calling-ae-title-not-recognized, dicom:called-ae-title-not-recognized
-// and dicom:move-destination-unknown of a refusing policy choose that answer.
+// Of a data set that cannot be read in its transfer syntax nothing is told, but the anomaly
+// head_unreadable: policy decides on the command alone. The shipped one refuses.
+//
+// The obligations dicom:calling-ae-title-not-recognized, dicom:called-ae-title-not-recognized,
+// dicom:move-destination-unknown and dicom:cannot-understand of a refusing policy choose
+// that answer.
 //
 // # What it does not do
 //

@@ -112,7 +112,10 @@ func (s *session) describe(d *side, m *message) (op policy.Operation, wrong *fau
 	if c.field == cStore && s.within(d) {
 		f.set("within", commandNames[cGet])
 	}
-	if c.sopClass != "" && c.sopClass != m.context.abstract {
+	if m.context.transfer == "" {
+		f.quirks |= contextUnknown
+	}
+	if c.sopClass != "" && c.sopClass != m.context.abstract && m.context.abstract != "" {
 		f.quirks |= classMismatch
 	}
 	if c.field != cCancel && (d.dir == sdk.Forward) == (c.field == nEventReport) && !s.association.provides(m.context.abstract) {

@@ -38,10 +38,11 @@ const (
 type progress uint8
 
 const (
-	more  progress = iota // bytes are needed
-	known                 // everything wanted is there
-	cut                   // it is longer than the limit
-	wrong                 // it cannot be understood
+	more       progress = iota // bytes are needed
+	known                      // everything wanted is there
+	cut                        // it is longer than the limit
+	unreadable                 // it is no data set of its transfer syntax
+	wrong                      // it can be read in two ways, or names what is no name
 )
 
 // head reads the beginning of a data set as it arrives, or all of it where everything is
@@ -60,7 +61,7 @@ type head struct {
 	pos   int    // of the next element in buf
 	stack []level
 	state progress
-	why   string // it is wrong
+	why   string // it is wrong or unreadable
 	found
 }
 
@@ -120,7 +121,7 @@ func (h *head) finish() {
 	}
 	if h.state == more {
 		if len(h.stack) > 1 || h.pos != len(h.buf) {
-			h.fail("data set that ends in the middle of an element")
+			h.stuck("data set that ends in the middle of an element")
 			return
 		}
 		h.state = known
@@ -139,15 +140,18 @@ func (h *head) inflate(all bool) {
 	switch {
 	case h.state != more:
 	case err != nil && (all || !errors.Is(err, io.ErrUnexpectedEOF)):
-		h.fail("deflated data set that cannot be inflated")
+		h.stuck("deflated data set that cannot be inflated")
 	case all && in.Len() > 1: // one NUL may make the length even
-		h.fail("bytes behind a deflated data set")
+		h.stuck("bytes behind a deflated data set")
 	case len(h.raw) >= h.limit:
 		h.state = cut
 	}
 }
 
 func (h *head) fail(why string) { h.state, h.why = wrong, why }
+
+// stuck gives a head up that cannot be read. Nothing that was read of it is told.
+func (h *head) stuck(why string) { h.state, h.why, h.found = unreadable, why, found{} }
 
 // parse reads the elements that are in buf.
 func (h *head) parse() {
@@ -158,7 +162,7 @@ func (h *head) parse() {
 			continue
 		}
 		if l.end >= 0 && h.pos > l.end {
-			h.fail("data set with items that do not fit")
+			h.stuck("data set with items that do not fit")
 			break
 		}
 		if !h.next(l) {
@@ -210,7 +214,7 @@ func (h *head) next(l *level) bool {
 		case "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US":
 			length = uint32(order.Uint16(b[6:]))
 		default:
-			h.fail("data set with an unknown value representation")
+			h.stuck("data set with an unknown value representation")
 			return true
 		}
 	}
@@ -222,7 +226,7 @@ func (h *head) next(l *level) bool {
 	end := int64(from) + int64(length)
 	switch {
 	case l.end >= 0 && end > int64(l.end):
-		h.fail("data set with an element longer than what it is in")
+		h.stuck("data set with an element longer than what it is in")
 		return true
 	case end > int64(h.limit):
 		h.state = cut
@@ -247,7 +251,7 @@ func (h *head) next(l *level) bool {
 // short asks for n bytes, if what they are in is as long as that.
 func (h *head) short(l *level, n int) bool {
 	if l.end >= 0 && h.pos+n > l.end {
-		h.fail("data set with an element longer than what it is in")
+		h.stuck("data set with an element longer than what it is in")
 		return true
 	}
 	return false
@@ -269,11 +273,11 @@ func (h *head) sequence(l *level, tag uint32, vr string, from, end int) {
 	case "UN": // of undefined length: PS3.5 6.2.2, note 2
 		implicit = true
 		if h.order == binary.BigEndian {
-			h.fail("unknown sequence in a big endian data set")
+			h.stuck("unknown sequence in a big endian data set")
 			return
 		}
 	default:
-		h.fail("element of undefined length that is no sequence")
+		h.stuck("element of undefined length that is no sequence")
 		return
 	}
 	l.last = tag
@@ -313,5 +317,5 @@ func (h *head) delimiter(l *level, tag, length uint32) {
 		h.pos = from
 		return
 	}
-	h.fail("data set with items that do not fit")
+	h.stuck("data set with items that do not fit")
 }

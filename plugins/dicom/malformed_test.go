@@ -130,7 +130,7 @@ func TestSpoiled(t *testing.T) {
 			WantAbort(1).WantRefusal(1, aborted(2)).WantEnd().
 			WantReverse(associateAC()+aborted(2)),
 		associated("response to a store that is invalid, and not at its end").
-			Forward(data(pdv(3, 3, storeCommand(1, ctStorage, object)))+data(pdv(3, 0, image(im)))).Reverse(storeRSP(1, 0)).
+			Forward(data(pdv(3, 3, storeCommand(1, ctStorage, object)))+data(pdv(3, 0, ex(tagPatientID, "LO", "4711")+ex(tagModality, "CS", "CT")))).Reverse(storeRSP(1, 0)).
 			WantInvalid("dicom:C-STORE", policy.ClassWrite).
 			WantAbort(1).WantRefusal(1, aborted(2)).WantEnd().
 			WantReverse(associateAC()+aborted(2)),

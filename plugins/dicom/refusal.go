@@ -120,6 +120,8 @@ func (s *session) status(x *exchange) uint16 {
 			return statusNoSuboperations
 		}
 		return statusProcessing
+	case slices.Contains(x.why.Obligations, "dicom:cannot-understand"):
+		return x.command.cannot("").status
 	case field == cMove && slices.Contains(x.why.Obligations, "dicom:move-destination-unknown"):
 		return statusDestination
 	case field == cStore || field == cFind:

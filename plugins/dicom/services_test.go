@@ -156,6 +156,11 @@ func TestCancel(t *testing.T) {
 			WantOperation("dicom:C-FIND", policy.ClassQuery).
 			WantOperation("dicom:C-CANCEL", policy.ClassSession).
 			WantOperation("dicom:C-ECHO", policy.ClassSession),
+		associated("cancelled in a context that was not accepted", 1, 5).
+			Forward(findRQ(1)).Forward(cancelRQ(7, 1)).Reverse(findRSP(1, 0)).
+			WantOperation("dicom:C-FIND", policy.ClassQuery).
+			WantOperation("dicom:C-CANCEL", policy.ClassSession, "abstract_syntax", nil, "anomalies", []string{"context_unknown"}).
+			WantForward(associateRQ(1, 5)+findRQ(1)+cancelRQ(7, 1)),
 		associated("cancel refused in the middle of a response", 1, 5).
 			Forward(findRQ(1)).Reverse(findRSP(1, statusPending)[:150]).Forward(cancelRQ(5, 1)).
 			Reverse(findRSP(1, statusPending)[150:]).Reverse(findRSP(1, 0)).Refused(3).

@@ -55,9 +55,8 @@ func (s *session) fragment(d *side, data *[]byte, out *sdk.Steps) bool {
 	f, wrong := readFragment(b, d.frag.rest)
 	m := &d.msg
 	if wrong == nil && m.phase == between {
-		m.context = s.association.context(f.context)
-		if m.context == nil {
-			return s.violate(d, unknownContext, out)
+		if m.context = s.association.context(f.context); m.context == nil {
+			m.context = &presentation{id: f.context} // see commandComplete
 		}
 		m.phase = inCommand
 	}
@@ -136,6 +135,9 @@ func (s *session) commandComplete(d *side, data *[]byte, out *sdk.Steps) bool {
 		return s.violate(d, wrong, out)
 	}
 	c := &m.command
+	if m.context.transfer == "" && (c.field != cCancel || c.hasData) {
+		return s.violate(d, unknownContext, out)
+	}
 	if !c.hasData && d.frag.rest != 0 {
 		return s.violate(d, twoMessages, out)
 	}

@@ -29,7 +29,13 @@ misnamed if {
 fits(role) if {
 	dicom_service in data.dicom_services[role]
 	not unreachable
+	not unreadable
 }
+
+# Nobody knows what a data set means that cannot be read.
+unreadable if "head_unreadable" in input.operation.attributes.anomalies
+
+obligations contains "dicom:cannot-understand" if unreadable
 
 # A service is a DIMSE operation or, if that says too little, its SOP class.
 dicom_service := "worklist" if {
@@ -81,5 +87,7 @@ obligations contains "dicom:move-destination-unknown" if unreachable
 
 misfit := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
 	unreachable
+} else := "the data set cannot be read in its transfer syntax" if {
+	unreadable
 } else := sprintf("DICOM service %s is not permitted for role %s", [dicom_service, held]) if dicom_service
 else := sprintf("%s is no DICOM service that a role can be permitted", [input.operation.name])

@@ -98,6 +98,18 @@ test_move_destination if {
 	}
 }
 
+# What cannot be read is refused as such, whoever sends it.
+test_unreadable if {
+	every service in {"store", "find"} {
+		image := imaging("radiologist", "active", service)
+		unread := object.union(image, {"operation": {"attributes": {"anomalies": ["charset", "head_unreadable"]}}})
+		cordon.allow with input as object.union(image, {"operation": {"attributes": {"anomalies": ["charset"]}}})
+		not cordon.allow with input as unread
+		cordon.obligations == {"dicom:cannot-understand"} with input as unread
+		cordon.reason == "the data set cannot be read in its transfer syntax" with input as unread
+	}
+}
+
 test_reasons_of_services if {
 	every service, want in {
 		"mpps": "DICOM service mpps is not permitted for role radiologist",
