@@ -32,7 +32,7 @@ var anomalyNames = [...]string{
 	"role_missing",      // asked in a role that was not negotiated
 	"async_window",      // before this operation, more were open than negotiated
 	"shared_message_id", // before this operation, two open ones had one message ID
-	"context_unknown",   // a C-CANCEL in a presentation context that was not accepted; devices ignore it
+	"context_unknown",   // in a presentation context that was not accepted, so of no transfer syntax
 }
 
 func (a anomaly) names() []string {

@@ -111,8 +111,6 @@ func (a *association) readAcceptance(b []byte) *violation {
 	if !ok || users != 1 {
 		return badAcceptance
 	}
-	a.contexts = slices.DeleteFunc(a.contexts, func(p presentation) bool { return p.transfer == "" })
-	a.contexts = slices.Clone(a.contexts)
 	for i := range a.contexts {
 		p := &a.contexts[i]
 		p.abstract, p.transfer, p.proposed = strings.Clone(p.abstract), strings.Clone(p.transfer), nil

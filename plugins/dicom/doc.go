@@ -41,7 +41,8 @@
 // is no attribute; UIDs and AE titles of which a query has several are a list.
 //
 // Of a data set that cannot be read in its transfer syntax nothing is told, but the anomaly
-// head_unreadable: policy decides on the command alone. The shipped one refuses.
+// head_unreadable; nor of one in a presentation context that was not accepted, with the
+// anomaly context_unknown. Policy decides on the command alone. The shipped one refuses.
 //
 // The obligations dicom:calling-ae-title-not-recognized, dicom:called-ae-title-not-recognized,
 // dicom:move-destination-unknown and dicom:cannot-understand of a refusing policy choose

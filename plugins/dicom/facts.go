@@ -112,13 +112,13 @@ func (s *session) describe(d *side, m *message) (op policy.Operation, wrong *fau
 	if c.field == cStore && s.within(d) {
 		f.set("within", commandNames[cGet])
 	}
-	if m.context.transfer == "" {
+	switch {
+	case m.context.transfer == "":
 		f.quirks |= contextUnknown
-	}
-	if c.sopClass != "" && c.sopClass != m.context.abstract && m.context.abstract != "" {
+	case c.sopClass != "" && c.sopClass != m.context.abstract:
 		f.quirks |= classMismatch
 	}
-	if c.field != cCancel && (d.dir == sdk.Forward) == (c.field == nEventReport) && !s.association.provides(m.context.abstract) {
+	if c.field != cCancel && (d.dir == sdk.Forward) == (c.field == nEventReport) && m.context.transfer != "" && !s.association.provides(m.context.abstract) {
 		f.quirks |= roleMissing
 	}
 

@@ -85,6 +85,9 @@ func newHead(transfer string, c *command, limit int) *head {
 		h.deflated = true
 	}
 	h.begin()
+	if transfer == "" {
+		h.stuck("data set of no transfer syntax")
+	}
 	return h
 }
 

@@ -150,6 +150,26 @@ func TestSpoiled(t *testing.T) {
 	)
 }
 
+// TestUnaccepted has what is said in a presentation context that was proposed and not accepted:
+// policy is asked, and knows no more than the command.
+func TestUnaccepted(t *testing.T) {
+	rejected := pdu(pduAssociateAC, fixed("PACS", "CT7")+item(itemApplication, dicomApplication)+result(1, 0, implicitLittle)+result(3, 3, explicitLE)+userInfo(0))
+	standing := conformance.Forward(associateRQ(1, 3)).Reverse(rejected).WantOperation("dicom:A-ASSOCIATE", policy.ClassSession).
+		Forward(storeRQ(1, image(ex))).
+		WantOperation("dicom:C-STORE", policy.ClassWrite, "abstract_syntax", ctStorage, "transfer_syntax", nil, "patient_id", nil,
+			"sop_instance_uid", object, "anomalies", []string{"head_unreadable", "context_unknown"})
+	refusedBy := sdk.Refusal{Code: "7QF-21", Cause: policy.CausePolicy, Reason: "not permitted", Obligations: []string{"dicom:cannot-understand"}}
+	conformance.Run(t, Protocol(), `{}`,
+		standing.Forward(echoRQ(2)).Reverse(echoRSP(2)).
+			WantOperation("dicom:C-ECHO", policy.ClassSession).
+			WantForward(associateRQ(1, 3)+storeRQ(1, image(ex))+echoRQ(2)),
+		standing.RefusedWith(refusedBy, 2).
+			WantForward(associateRQ(1, 3)).
+			WantRefusal(2, refusalPDU(3, el(2, ui(ctStorage)), us(0x100, cStore|responseBit), us(0x120, 1), us(0x800, noDataSet),
+				us(0x900, 0xc000), el(0x902, lo("not permitted 7QF-21")), el(0x1000, ui(object)))),
+	)
+}
+
 // TestMalformedDevice has what the device may not say: the client is told, and the
 // association ends.
 func TestMalformedDevice(t *testing.T) {

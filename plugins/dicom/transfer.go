@@ -56,7 +56,7 @@ func (s *session) fragment(d *side, data *[]byte, out *sdk.Steps) bool {
 	m := &d.msg
 	if wrong == nil && m.phase == between {
 		if m.context = s.association.context(f.context); m.context == nil {
-			m.context = &presentation{id: f.context} // see commandComplete
+			m.context = &presentation{id: f.context} // command sets are read without it
 		}
 		m.phase = inCommand
 	}
@@ -135,7 +135,8 @@ func (s *session) commandComplete(d *side, data *[]byte, out *sdk.Steps) bool {
 		return s.violate(d, wrong, out)
 	}
 	c := &m.command
-	if m.context.transfer == "" && (c.field != cCancel || c.hasData) {
+	// What is said in a context that was proposed and not accepted, policy decides.
+	if unproposed := m.context.abstract == ""; m.context.transfer == "" && (c.isResponse() || unproposed && c.field != cCancel) {
 		return s.violate(d, unknownContext, out)
 	}
 	if !c.hasData && d.frag.rest != 0 {

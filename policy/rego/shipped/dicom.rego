@@ -33,7 +33,10 @@ fits(role) if {
 }
 
 # Nobody knows what a data set means that cannot be read.
-unreadable if "head_unreadable" in input.operation.attributes.anomalies
+unreadable if {
+	some anomaly in input.operation.attributes.anomalies
+	anomaly in {"head_unreadable", "context_unknown"}
+}
 
 obligations contains "dicom:cannot-understand" if unreadable
 

@@ -100,9 +100,9 @@ test_move_destination if {
 
 # What cannot be read is refused as such, whoever sends it.
 test_unreadable if {
-	every service in {"store", "find"} {
+	every service, anomaly in {"store": "head_unreadable", "find": "context_unknown"} {
 		image := imaging("radiologist", "active", service)
-		unread := object.union(image, {"operation": {"attributes": {"anomalies": ["charset", "head_unreadable"]}}})
+		unread := object.union(image, {"operation": {"attributes": {"anomalies": ["charset", anomaly]}}})
 		cordon.allow with input as object.union(image, {"operation": {"attributes": {"anomalies": ["charset"]}}})
 		not cordon.allow with input as unread
 		cordon.obligations == {"dicom:cannot-understand"} with input as unread
