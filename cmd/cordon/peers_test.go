@@ -43,6 +43,9 @@ func TestGateway(t *testing.T) {
 		{"investigation", tellInvestigation},
 		{"tampering", tellTampering},
 		{"exit codes", tellExitCodes},
+		{"curl", tellCurl},
+		{"ambiguous HTTP", tellAmbiguous},
+		{"browser", tellBrowser},
 		{"pinned plugin", tellPinned},
 		{"demo", tellDemo},
 	} {

@@ -8,6 +8,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/plugins/dicom"
 	"cordon/plugins/hl7"
+	"cordon/plugins/http"
 	"cordon/plugins/sdk"
 	"cordon/plugins/sdk/serve"
 	"cordon/plugins/stream"
@@ -17,6 +18,7 @@ import (
 func builtins() map[string]sdk.Protocol {
 	return map[string]sdk.Protocol{
 		"dicom":  dicom.Protocol(),
+		"http":   http.Protocol(),
 		"hl7":    hl7.Protocol(),
 		"stream": stream.Protocol(),
 	}
