@@ -34,6 +34,7 @@ var imports = []struct{ from, may, because string }{
 	{"plugins/dicom", "plugins/sdk policy", "a pure parser"},
 	{"plugins/hl7", "plugins/sdk policy", "a pure parser"},
 	{"plugins/http", "plugins/sdk policy", "a pure parser"},
+	{"plugins/modbus", "plugins/sdk policy", "a pure parser"},
 	{"plugins/stream", "plugins/sdk policy", "a pure parser"},
 	{"plugins/wire", "plugins/sdk policy golang.org/x/sys/...", "frames and windows, no processes"},
 	{"plugins/control", "github.com/hashicorp/go-plugin/... google.golang.org/grpc/... google.golang.org/protobuf/...", "go-plugin and gRPC carry control only, never bytes of a session"},
@@ -47,7 +48,7 @@ var imports = []struct{ from, may, because string }{
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/audit plugins plugins/dicom plugins/hl7 plugins/http plugins/sdk plugins/sdk/serve plugins/stream policy policy/rego " +
+	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/audit plugins plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/sdk plugins/sdk/serve plugins/stream policy policy/rego " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/demo", "deploy/dimse policy", "plays clients and devices from outside"},
@@ -61,6 +62,7 @@ var forbidden = []struct{ from, not, because string }{
 	{"plugins/dicom", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 	{"plugins/hl7", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 	{"plugins/http", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
+	{"plugins/modbus", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 	{"plugins/stream", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"cordon/plugins/dicom"
 	"cordon/plugins/hl7"
 	"cordon/plugins/http"
+	"cordon/plugins/modbus"
 	"cordon/plugins/sdk"
 	"cordon/plugins/sdk/serve"
 	"cordon/plugins/stream"
@@ -20,6 +21,7 @@ func builtins() map[string]sdk.Protocol {
 		"dicom":  dicom.Protocol(),
 		"http":   http.Protocol(),
 		"hl7":    hl7.Protocol(),
+		"modbus": modbus.Protocol(),
 		"stream": stream.Protocol(),
 	}
 }

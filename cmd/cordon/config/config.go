@@ -95,7 +95,7 @@ type Device struct {
 // settings of the protocol's plugin.
 type Service struct {
 	Name          string          // The key in the file, with the same characters as a device's id.
-	Proto         string          // The protocol, which names the plugin: dicom, hl7, http, stream.
+	Proto         string          // The protocol, which names the plugin: dicom, hl7, http, modbus, stream.
 	Port          uint16          // The device's TCP port.
 	Listen        Listen          // Where the gateway listens for this service: address:port, or :port for every address.
 	IdleTimeout   time.Duration   // How long a session may carry nothing, 1s to 168h. Default: limits.idle_timeout.
