@@ -17,6 +17,7 @@ const (
 	asyncWindow
 	sameMessageID
 	contextUnknown
+	otherContextAnswer
 )
 
 var anomalyNames = [...]string{
@@ -33,6 +34,7 @@ var anomalyNames = [...]string{
 	"async_window",      // before this operation, more were open than negotiated
 	"shared_message_id", // before this operation, two open ones had one message ID
 	"context_unknown",   // in a presentation context that was not accepted, so of no transfer syntax
+	"response_context",  // before this operation, a response came in another context than its request
 }
 
 func (a anomaly) names() []string {

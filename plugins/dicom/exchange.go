@@ -50,11 +50,12 @@ func (s *session) forget(x *exchange) {
 	}
 }
 
-// answeredBy returns the request that a response of d's answers, or nil.
+// answeredBy returns the request that a response of d's answers, or nil. A refusal may come
+// in another presentation context: who has no use for the request's may choose the first.
 func (s *session) answeredBy(d *side, m *message) (x *exchange) {
 	asked := &s.sides[d.dir.Opposite()]
 	c := &m.command
-	waiting := int64(0)
+	waiting, elsewhere := int64(0), (*exchange)(nil)
 	for _, o := range asked.open {
 		if o.answered || o.why != nil || o.wrong != nil {
 			continue
@@ -66,9 +67,17 @@ func (s *session) answeredBy(d *side, m *message) (x *exchange) {
 		if x != nil {
 			s.quirks |= sameMessageID
 		}
-		if o.command.field|responseBit == c.field && o.context == m.context.id && x == nil {
+		switch {
+		case o.command.field|responseBit != c.field:
+		case o.context == m.context.id && x == nil:
 			x = o
+		case o.context != m.context.id && elsewhere == nil && !c.hasData:
+			elsewhere = o
 		}
+	}
+	if x == nil && elsewhere != nil {
+		x = elsewhere
+		s.quirks |= otherContextAnswer
 	}
 	if window := s.association.window; d.dir == sdk.Reverse && window > 0 && waiting > window {
 		s.quirks |= asyncWindow

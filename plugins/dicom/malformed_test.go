@@ -170,6 +170,18 @@ func TestUnaccepted(t *testing.T) {
 	)
 }
 
+// TestElsewhere has a response in another presentation context than its request's, as some
+// give who have no use for that one.
+func TestElsewhere(t *testing.T) {
+	conformance.Run(t, Protocol(), `{}`,
+		associated("refused in another context").
+			Forward(storeRQ(1, image(ex))).Reverse(responseOf(1, cStore, 1, 0x0122, ctStorage)).
+			Forward(echoRQ(2)).Reverse(echoRSP(2)).
+			WantOperation("dicom:C-STORE", policy.ClassWrite, "anomalies", nil).
+			WantOperation("dicom:C-ECHO", policy.ClassSession, "anomalies", []string{"response_context"}).
+			WantReverse(associateAC()+responseOf(1, cStore, 1, 0x0122, ctStorage)+echoRSP(2)))
+}
+
 // TestMalformedDevice has what the device may not say: the client is told, and the
 // association ends.
 func TestMalformedDevice(t *testing.T) {
@@ -179,7 +191,7 @@ func TestMalformedDevice(t *testing.T) {
 	}{
 		{"response to nothing", echoRSP(2), 2},
 		{"response of another command", responseOf(1, cFind, 1, 0, verification), 2},
-		{"response in another context", responseOf(3, cEcho, 1, 0, verification), 2},
+		{"response in another context, with a data set", dimse(3, cs(us(0x100, cEcho|responseBit), us(0x120, 1), us(0x800, 1), us(0x900, 0)), image(ex)), 2},
 		{"response with a path", responseOf(1, cEcho, 1, 0, "1.2/../3"), 6},
 		{"second acceptance", associateAC(), 2},
 		{"request for an association", associateRQ(), 2},

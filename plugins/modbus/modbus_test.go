@@ -157,6 +157,7 @@ func TestResponse(t *testing.T) {
 	refused("another address written", `{}`, write(1, 11, 200), write(1, 12, 200), writeName)
 	refused("another value written", `{}`, write(1, 11, 200), write(1, 11, 201), writeName)
 	refused("answered twice", `{}`, read(1), tenRegisters(1)+tenRegisters(1), readName)
+	refused("answered twice, and once more", `{}`, read(1), tenRegisters(1)+tenRegisters(1)+tenRegisters(1), readName)
 	refused("not Modbus", `{}`, read(1), "HTTP/1.1 400 Bad Request\r\n\r\n", malformedName)
 	refused("length above 254", `{}`, read(1), "\x00\x01\x00\x00\x00\xff\x01\x03", malformedName)
 	refused("exception to what is malformed and not refused yet", `{}`, adu(1, 3, word(0, 126)), exception(1, 3, 3), readName)
