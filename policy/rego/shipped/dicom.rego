@@ -14,9 +14,9 @@ ae_titles := data.ae_titles[sprintf("%s/%s", [input.subject.kind, input.subject.
 unbound := sprintf("calling AE title %q is not bound to %s/%s in ae_titles", [input.operation.attributes.calling_ae, input.subject.kind, input.subject.id])
 
 # A false name is answered as such, and stands out in the log.
-obligations contains "dicom:calling-ae-title-not-recognized" if misnamed
+obligations contains "dicom:calling-ae-title-not-recognized" if { input.service.protocol == "dicom"; misnamed }
 
-obligations contains "anomaly:calling-ae-title" if misnamed
+obligations contains "anomaly:calling-ae-title" if { input.service.protocol == "dicom"; misnamed }
 
 misnamed if {
 	input.operation.name == "dicom:A-ASSOCIATE"
@@ -38,7 +38,7 @@ unreadable if {
 	anomaly in {"head_unreadable", "context_unknown"}
 }
 
-obligations contains "dicom:cannot-understand" if unreadable
+obligations contains "dicom:cannot-understand" if { input.service.protocol == "dicom"; unreadable }
 
 # A service is a DIMSE operation or, if that says too little, its SOP class.
 dicom_service := "worklist" if {
@@ -86,7 +86,7 @@ destination_own if input.operation.attributes.move_destination in ae_titles
 destination_listed if input.operation.attributes.move_destination in data.move_destinations[input.device.id]
 
 # It is answered as unknown: the device need not say which destinations it knows.
-obligations contains "dicom:move-destination-unknown" if unreachable
+obligations contains "dicom:move-destination-unknown" if { input.service.protocol == "dicom"; unreachable }
 
 misfit := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
 	unreachable
