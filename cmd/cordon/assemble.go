@@ -254,31 +254,6 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 	return routes, nil
 }
 
-// programs are the configured plugins by protocol. None takes the place of a built-in one.
-func (a *assembly) programs() (map[string]config.Plugin, error) {
-	programs := map[string]config.Plugin{}
-	for _, p := range a.config.Plugins {
-		if _, brought := builtins()[p.Protocol]; brought {
-			return nil, config.Faults{a.config.Fault("config.plugin.builtin", fmt.Sprintf("cordon brings a plugin for %q", p.Protocol),
-				"give yours another name", "plugins", p.Protocol)}
-		}
-		programs[p.Protocol] = p
-	}
-	return programs, nil
-}
-
-// programFault points at a configured plugin that does not start.
-func (a *assembly) programFault(p config.Plugin, err error) error {
-	try := "run the program's own tests; cordon check tries again"
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		try = "point path to the program"
-	case errors.Is(err, plugins.ErrPin):
-		try = "if you trust this file, pin it: sha256sum " + p.Path
-	}
-	return config.Faults{a.config.Fault("config.plugin.start", err.Error(), try, "plugins", p.Protocol, "path")}
-}
-
 // startPlugin starts p and waits until it runs or has said why it cannot.
 func (a *assembly) startPlugin(ctx, background context.Context, p *plugins.Plugin) error {
 	failed := make(chan error, 1)

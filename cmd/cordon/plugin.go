@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
 	"cordon/cmd/cordon/config"
+	"cordon/plugins"
 	"cordon/plugins/dicom"
 	"cordon/plugins/hl7"
 	"cordon/plugins/http"
@@ -40,6 +43,31 @@ func protocols(configured []config.Plugin) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// programs are the configured plugins by protocol. None takes the place of a built-in one.
+func (a *assembly) programs() (map[string]config.Plugin, error) {
+	programs := map[string]config.Plugin{}
+	for _, p := range a.config.Plugins {
+		if _, brought := builtins()[p.Protocol]; brought {
+			return nil, config.Faults{a.config.Fault("config.plugin.builtin", fmt.Sprintf("cordon brings a plugin for %q", p.Protocol),
+				"give yours another name", "plugins", p.Protocol)}
+		}
+		programs[p.Protocol] = p
+	}
+	return programs, nil
+}
+
+// programFault points at a configured plugin that does not start.
+func (a *assembly) programFault(p config.Plugin, err error) error {
+	try := "run the program's own tests; cordon check tries again"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		try = "point path to the program"
+	case errors.Is(err, plugins.ErrPin):
+		try = "if you trust this file, pin it: sha256sum " + p.Path
+	}
+	return config.Faults{a.config.Fault("config.plugin.start", err.Error(), try, "plugins", p.Protocol, "path")}
 }
 
 // servePlugin is the whole life of a built-in plugin's process.
