@@ -3,10 +3,8 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -69,17 +67,7 @@ func tellAmbiguous(t *testing.T, cordon string) {
 // sendHTTP sends bytes as they are and returns all that is answered until the gateway closes.
 func (s *site) sendHTTP(t *testing.T, badge, text string) string {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(s.path(badge+".pem"), s.path(badge+".key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := os.ReadFile(s.path("ca.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	c, err := tls.Dial("tcp", s.listen, &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: "127.0.0.1"})
+	c, err := tls.Dial("tcp", s.listen, s.badge(t, badge))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"maps"
 	"net"
@@ -167,16 +166,6 @@ func (s *site) holdings(t *testing.T, d *daemon) holdings {
 // dialer returns how a client with a certificate of the site connects to it.
 func (s *site) dialer(t *testing.T, badge string) func(context.Context) (net.Conn, error) {
 	t.Helper()
-	certificate, err := tls.LoadX509KeyPair(s.path(badge+".pem"), s.path(badge+".key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := os.ReadFile(s.path("ca.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	d := tls.Dialer{Config: &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, ServerName: "localhost"}}
+	d := tls.Dialer{Config: s.badge(t, badge)}
 	return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", s.listen) }
 }

@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -105,17 +103,7 @@ func sendLarge(w io.Writer, control string, size int) {
 // dial connects as an interface engine does that brings its own TLS.
 func (s *site) dial(t *testing.T, badge string) *tls.Conn {
 	t.Helper()
-	certificate, err := tls.LoadX509KeyPair(s.path(badge+".pem"), s.path(badge+".key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := os.ReadFile(s.path("ca.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	c, err := tls.Dial("tcp", s.listen, &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, ServerName: "localhost"})
+	c, err := tls.Dial("tcp", s.listen, s.badge(t, badge))
 	if err != nil {
 		t.Fatal(err)
 	}

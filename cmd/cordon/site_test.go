@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,6 +115,22 @@ func (s *site) must(t *testing.T, args ...string) string {
 func (s *site) issue(t *testing.T, name string, who ...string) {
 	t.Helper()
 	s.must(t, append([]string{"cert", "issue", "--dir", s.gw(), "--out", name}, who...)...)
+}
+
+// badge is the TLS configuration of a client with a certificate of the site.
+func (s *site) badge(t *testing.T, name string) *tls.Config {
+	t.Helper()
+	certificate, err := tls.LoadX509KeyPair(s.path(name+".pem"), s.path(name+".key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(s.path("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, ServerName: "localhost"}
 }
 
 // issueStaff issues the certificates most stories need: an interface engine that may
