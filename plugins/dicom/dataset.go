@@ -160,11 +160,11 @@ func (h *head) key(l *level, tag uint32, value []byte) {
 
 // describe adds what the head told to the facts, and says what is wrong with it.
 func (h *head) describe(c *command, f *facts, instance *string) *fault {
-	f.quirks |= h.quirks
-	if h.state == unreadable {
+	if h.state == unreadable { // and what was read of it may mean something else
 		f.quirks |= headUnreadable
 		return nil
 	}
+	f.quirks |= h.quirks
 	for _, e := range h.texts {
 		f.text(wanted[e.tag].name, []byte(e.value), h.set)
 	}

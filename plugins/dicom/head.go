@@ -153,8 +153,8 @@ func (h *head) inflate(all bool) {
 
 func (h *head) fail(why string) { h.state, h.why = wrong, why }
 
-// stuck gives a head up that cannot be read. Nothing that was read of it is told.
-func (h *head) stuck(why string) { h.state, h.why, h.found = unreadable, why, found{} }
+// stuck gives a head up that cannot be read.
+func (h *head) stuck(why string) { h.state, h.why = unreadable, why }
 
 // parse reads the elements that are in buf.
 func (h *head) parse() {

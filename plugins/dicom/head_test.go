@@ -113,6 +113,7 @@ func TestHeads(t *testing.T) {
 		{"patient that is a sequence", "\x10\x00\x20\x00SQ\x00\x00\x00\x00\x00\x00", 0xc000, nil},
 		{"patient without a length", "\x10\x00\x20\x00UT\x00\x00\xff\xff\xff\xff", 0, with("head_unreadable", none...)},
 		{"patient that is too long", ex(tagPatientID, "LO", strings.Repeat("1", maxValue+2)), 0xc000, nil},
+		{"unknown VR behind the patient", patient + ex(0x00100030, "ZZ", "19700101"), 0, with("head_unreadable", none...)},
 		{"unknown VR", ex(0x00080020, "ZZ", "20260101"), 0, with("head_unreadable", none...)},
 		{"implicit where explicit was agreed", image(im), 0, with("head_unreadable", none...)},
 		{"command element", ex(0x00000100, "US", "\x01\x00") + patient, 0xc000, nil},
