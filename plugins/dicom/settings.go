@@ -3,8 +3,6 @@ package dicom
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
 
 	"cordon/plugins/sdk"
 )
@@ -55,77 +53,33 @@ type settings struct {
 }
 
 func parseSettings(raw json.RawMessage) (*settings, error) {
-	set := &settings{deniedStatus: statusNotAuthorized, maxPDU: defaultPDU, headLimit: maxHead}
-	var keys map[string]json.RawMessage
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &keys); err != nil {
-			return nil, fmt.Errorf("read dicom settings: %w", err)
-		}
+	set := &settings{maxPDU: defaultPDU, headLimit: maxHead}
+	denied := "0124"
+	err := sdk.Settings{
+		"called_ae":     set.readCalledAE,
+		"denied_status": sdk.OneOf(&denied, "0124", "A700"),
+		"max_pdu":       sdk.Size(&set.maxPDU, minPDU, maxPDU),
+		"head_limit":    sdk.Size(&set.headLimit, minHead, maxHead),
+		"refuse":        sdk.SomeOf(&set.refuse, anomalyNames[:]...),
+	}.Read(raw)
+	set.deniedStatus = statusNotAuthorized
+	if denied == "A700" {
+		set.deniedStatus = statusOutOfResources
 	}
-	for key, value := range keys {
-		if err := set.key(key, value); err != nil {
-			return nil, fmt.Errorf("dicom setting %q: %w", key, err)
-		}
-	}
-	return set, nil
+	return set, err
 }
 
-func (set *settings) key(key string, value json.RawMessage) error {
-	switch key {
-	case "called_ae":
-		var one string
-		if json.Unmarshal(value, &one) == nil {
-			set.calledAE = []string{one}
-		} else if err := json.Unmarshal(value, &set.calledAE); err != nil {
-			return err
-		}
-		for _, title := range set.calledAE {
-			if got, _, ok := aeTitle([]byte(title)); !ok || got != title || len(title) > 16 {
-				return fmt.Errorf("%q is not an AE title, which has 1 to 16 characters and no space at its ends", title)
-			}
-		}
-	case "denied_status":
-		var v string
-		if err := json.Unmarshal(value, &v); err != nil {
-			return err
-		}
-		if v != "0124" && v != "A700" {
-			return fmt.Errorf(`%q is neither "0124" nor "A700"`, v)
-		}
-		n, _ := strconv.ParseUint(v, 16, 16)
-		set.deniedStatus = uint16(n)
-	case "max_pdu":
-		return inRange(value, &set.maxPDU, minPDU, maxPDU)
-	case "head_limit":
-		var n int64
-		err := inRange(value, &n, minHead, maxHead)
-		set.headLimit = int(n)
-		return err
-	case "refuse":
-		var list []string
-		if err := json.Unmarshal(value, &list); err != nil {
-			return err
-		}
-		for _, name := range list {
-			i := slices.Index(anomalyNames[:], name)
-			if i < 0 {
-				return fmt.Errorf("%q is not an anomaly, which are %q", name, anomalyNames)
-			}
-			set.refuse |= 1 << i
-		}
-	default:
-		return fmt.Errorf("there is no such setting")
+func (set *settings) readCalledAE(value json.RawMessage) error {
+	var one string
+	if json.Unmarshal(value, &one) == nil {
+		set.calledAE = []string{one}
+	} else if err := json.Unmarshal(value, &set.calledAE); err != nil {
+		return fmt.Errorf("%.40s is neither an AE title nor a list of them", value)
 	}
-	return nil
-}
-
-// inRange reads a number of bytes.
-func inRange(value json.RawMessage, to *int64, low, high int64) error {
-	if err := json.Unmarshal(value, to); err != nil {
-		return err
-	}
-	if *to < low || *to > high {
-		return fmt.Errorf("%d is not between %d and %d bytes", *to, low, high)
+	for _, title := range set.calledAE {
+		if got, _, ok := aeTitle([]byte(title)); !ok || got != title || len(title) > 16 {
+			return fmt.Errorf("%q is not an AE title, which has 1 to 16 characters and no space at its ends", title)
+		}
 	}
 	return nil
 }

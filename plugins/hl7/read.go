@@ -2,7 +2,6 @@ package hl7
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 
 	"cordon/policy"
@@ -38,12 +37,8 @@ func (set *settings) read(content []byte, whole bool, quirks anomaly) (m message
 	}
 	m.whole, m.size = whole, len(content)
 	m.op = f.operation(&m)
-	if m.wrong == nil && len(set.refuse) > 0 {
-		for _, name := range f.anomalies.names() {
-			if slices.Contains(set.refuse, name) {
-				m.wrong = refusedQuirk
-			}
-		}
+	if m.wrong == nil && f.anomalies&set.refuse != 0 {
+		m.wrong = refusedQuirk
 	}
 	return m, true
 }

@@ -3,9 +3,6 @@ package hl7
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
 	"cordon/plugins/sdk"
 )
@@ -57,116 +54,38 @@ type settings struct {
 	looseAck      bool
 	tab, lf       bool // allowed as data
 	assumed       encoding
-	refuse        []string // anomalies
+	refuse        anomaly
 }
 
 func parseSettings(raw json.RawMessage) (*settings, error) {
 	set := &settings{maxMessage: defaultMessage, denyCode: "AR"}
-	var keys map[string]json.RawMessage
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &keys); err != nil {
-			return nil, fmt.Errorf("read hl7 settings: %w", err)
-		}
-	}
-	for key, value := range keys {
-		if err := set.key(key, value); err != nil {
-			return nil, fmt.Errorf("hl7 setting %q: %w", key, err)
-		}
-	}
-	return set, nil
+	batch := "refuse"
+	var control uint32 // TAB, LF
+	err := sdk.Settings{
+		"max_message":     sdk.Size(&set.maxMessage, minMessage, maxMessage),
+		"deny_code":       sdk.OneOf(&set.denyCode, "AR", "AE"),
+		"no_ack":          sdk.Flag(&set.noAck),
+		"batch":           sdk.OneOf(&batch, "refuse", "allow"),
+		"assumed_charset": set.readCharset,
+		"allow_control":   sdk.SomeOf(&control, "TAB", "LF"),
+		"commit":          sdk.Flag(&set.commit),
+		"loose_segments":  sdk.Flag(&set.looseSegments),
+		"loose_ack":       sdk.Flag(&set.looseAck),
+		"refuse":          sdk.SomeOf(&set.refuse, anomalyNames[:]...),
+	}.Read(raw)
+	set.batch = batch == "allow"
+	set.tab, set.lf = control&1 != 0, control&2 != 0
+	return set, err
 }
 
-func (set *settings) key(key string, value json.RawMessage) error {
-	switch key {
-	case "max_message":
-		var err error
-		if set.maxMessage, err = size(value); err != nil {
-			return err
-		}
-		if set.maxMessage < minMessage || set.maxMessage > maxMessage {
-			return fmt.Errorf("%d is not between %d and %d bytes", set.maxMessage, minMessage, maxMessage)
-		}
-	case "deny_code":
-		err := oneOf(value, &set.denyCode, "AR", "AE")
-		return err
-	case "batch":
-		var v string
-		err := oneOf(value, &v, "refuse", "allow")
-		set.batch = v == "allow"
-		return err
-	case "assumed_charset":
-		var v string
-		if err := json.Unmarshal(value, &v); err != nil {
-			return err
-		}
-		set.assumed = encodingOf(v)
-		if v != "" && (set.assumed == unknownSet || set.assumed == wideSet) {
-			return fmt.Errorf("%q is not a character set this plugin reads, try \"UNICODE UTF-8\", \"8859/1\" or \"SHIFT_JIS\"", v)
-		}
-	case "allow_control":
-		var list []string
-		if err := json.Unmarshal(value, &list); err != nil {
-			return err
-		}
-		for i := range list {
-			if !slices.Contains([]string{"TAB", "LF"}, list[i]) {
-				return fmt.Errorf("%q is neither \"TAB\" nor \"LF\"", list[i])
-			}
-		}
-		set.tab, set.lf = slices.Contains(list, "TAB"), slices.Contains(list, "LF")
-	case "refuse":
-		if err := json.Unmarshal(value, &set.refuse); err != nil {
-			return err
-		}
-		for _, name := range set.refuse {
-			if !slices.Contains(anomalyNames[:], name) {
-				return fmt.Errorf("%q is not an anomaly, which are %q", name, anomalyNames)
-			}
-		}
-	case "no_ack":
-		return json.Unmarshal(value, &set.noAck)
-	case "commit":
-		return json.Unmarshal(value, &set.commit)
-	case "loose_segments":
-		return json.Unmarshal(value, &set.looseSegments)
-	case "loose_ack":
-		return json.Unmarshal(value, &set.looseAck)
-	default:
-		return fmt.Errorf("there is no such setting")
-	}
-	return nil
-}
-
-// oneOf reads a string that must be one of the choices.
-func oneOf(value json.RawMessage, to *string, choices ...string) error {
+func (set *settings) readCharset(value json.RawMessage) error {
 	var v string
 	if err := json.Unmarshal(value, &v); err != nil {
 		return err
 	}
-	if !slices.Contains(choices, v) {
-		return fmt.Errorf("%q is none of %q", v, choices)
+	set.assumed = encodingOf(v)
+	if v != "" && (set.assumed == unknownSet || set.assumed == wideSet) {
+		return fmt.Errorf("%q is not a character set this plugin reads, try \"UNICODE UTF-8\", \"8859/1\" or \"SHIFT_JIS\"", v)
 	}
-	*to = v
 	return nil
-}
-
-// size reads a number of bytes, or a text such as "64MiB".
-func size(value json.RawMessage) (int64, error) {
-	var n int64
-	if json.Unmarshal(value, &n) == nil {
-		return n, nil
-	}
-	var text string
-	if err := json.Unmarshal(value, &text); err != nil {
-		return 0, fmt.Errorf("%.40s is not a size such as 64MiB", value)
-	}
-	units := map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-	for unit, factor := range units {
-		if digits, ok := strings.CutSuffix(text, unit); ok {
-			if n, err := strconv.ParseInt(digits, 10, 32); err == nil && n > 0 {
-				return n * factor, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("%.40q is not a size such as 64MiB", text)
 }

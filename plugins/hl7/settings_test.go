@@ -15,20 +15,20 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		`{"max_mesage":1}`:             `hl7 setting "max_mesage": there is no such setting`,
-		`{"max_message":1}`:            `hl7 setting "max_message": 1 is not between 1024 and 1073741824 bytes`,
+		`{"max_mesage":1}`:             `setting "max_mesage": there is no such setting`,
+		`{"max_message":1}`:            `setting "max_message": 1 is not between 1024 and 1073741824`,
 		`{"max_message":1073741825}`:   "between",
 		`{"max_message":"2GiB"}`:       "between",
 		`{"max_message":"-1MiB"}`:      "is not a size",
 		`{"max_message":true}`:         "is not a size",
-		`{"max_message":"1 MiB"}`:      `hl7 setting "max_message"`,
-		`{"deny_code":"AA"}`:           `hl7 setting "deny_code": "AA" is none of`,
-		`{"batch":true}`:               `hl7 setting "batch"`,
-		`{"assumed_charset":"utf-16"}`: `hl7 setting "assumed_charset": "utf-16" is not a character set`,
+		`{"max_message":"1 MiB"}`:      `setting "max_message"`,
+		`{"deny_code":"AA"}`:           `setting "deny_code": "AA" is not one of`,
+		`{"batch":true}`:               `setting "batch"`,
+		`{"assumed_charset":"utf-16"}`: `setting "assumed_charset": "utf-16" is not a character set`,
 		`{"assumed_charset":"x"}`:      "is not a character set",
-		`{"allow_control":["NUL"]}`:    `"NUL" is neither`,
-		`{"refuse":["lf"]}`:            `"lf" is not an anomaly`,
-		`[]`:                           "read hl7 settings",
+		`{"allow_control":["NUL"]}`:    `"NUL" is not one of`,
+		`{"refuse":["lf"]}`:            `"lf" is not one of`,
+		`[]`:                           "read settings",
 	} {
 		if _, err := parseSettings([]byte(bad)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", bad, err, want)

@@ -2,8 +2,6 @@ package modbus
 
 import (
 	"encoding/json"
-	"fmt"
-	"slices"
 
 	"cordon/plugins/sdk"
 )
@@ -53,54 +51,12 @@ type settings struct {
 
 func parseSettings(raw json.RawMessage) (*settings, error) {
 	set := &settings{maxOutstanding: defaultOutstanding, broadcast: "admin"}
-	var keys map[string]json.RawMessage
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &keys); err != nil {
-			return nil, fmt.Errorf("read modbus settings: %w", err)
-		}
-	}
-	for key, value := range keys {
-		if err := set.key(key, value); err != nil {
-			return nil, fmt.Errorf("modbus setting %q: %w", key, err)
-		}
-	}
-	return set, nil
-}
-
-func (set *settings) key(key string, value json.RawMessage) error {
-	switch key {
-	case "max_outstanding":
-		if err := json.Unmarshal(value, &set.maxOutstanding); err != nil {
-			return err
-		}
-		if n := set.maxOutstanding; n < 1 || n > mostOutstanding {
-			return fmt.Errorf("%d is not between 1 and %d requests", n, mostOutstanding)
-		}
-	case "broadcast":
-		if err := json.Unmarshal(value, &set.broadcast); err != nil {
-			return err
-		}
-		if choices := []string{"admin", "allow", "none"}; !slices.Contains(choices, set.broadcast) {
-			return fmt.Errorf("%q is none of %q", set.broadcast, choices)
-		}
-	case "shared_ids":
-		return json.Unmarshal(value, &set.sharedIDs)
-	case "loose_responses":
-		return json.Unmarshal(value, &set.loose)
-	case "refuse":
-		var list []string
-		if err := json.Unmarshal(value, &list); err != nil {
-			return err
-		}
-		for _, name := range list {
-			i := slices.Index(anomalyNames[:], name)
-			if i < 0 {
-				return fmt.Errorf("%q is not an anomaly, which are %q", name, anomalyNames)
-			}
-			set.refuse |= 1 << i
-		}
-	default:
-		return fmt.Errorf("there is no such setting")
-	}
-	return nil
+	err := sdk.Settings{
+		"max_outstanding": sdk.Int(&set.maxOutstanding, 1, mostOutstanding),
+		"broadcast":       sdk.OneOf(&set.broadcast, "admin", "allow", "none"),
+		"shared_ids":      sdk.Flag(&set.sharedIDs),
+		"loose_responses": sdk.Flag(&set.loose),
+		"refuse":          sdk.SomeOf(&set.refuse, anomalyNames[:]...),
+	}.Read(raw)
+	return set, err
 }

@@ -13,17 +13,17 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		`{"max_outstandig":1}`:     `modbus setting "max_outstandig": there is no such setting`,
-		`{"max_outstanding":0}`:    `modbus setting "max_outstanding": 0 is not between 1 and 128 requests`,
+		`{"max_outstandig":1}`:     `setting "max_outstandig": there is no such setting`,
+		`{"max_outstanding":0}`:    `setting "max_outstanding": 0 is not between 1 and 128`,
 		`{"max_outstanding":129}`:  "between",
-		`{"max_outstanding":"16"}`: `modbus setting "max_outstanding"`,
-		`{"broadcast":true}`:       `modbus setting "broadcast"`,
-		`{"broadcast":"deny"}`:     `modbus setting "broadcast": "deny" is none of`,
-		`{"shared_ids":"yes"}`:     `modbus setting "shared_ids"`,
-		`{"loose_responses":1}`:    `modbus setting "loose_responses"`,
-		`{"refuse":"shared_id"}`:   `modbus setting "refuse"`,
-		`{"refuse":["shared"]}`:    `"shared" is not an anomaly`,
-		`[]`:                       "read modbus settings",
+		`{"max_outstanding":"16"}`: `setting "max_outstanding"`,
+		`{"broadcast":true}`:       `setting "broadcast"`,
+		`{"broadcast":"deny"}`:     `setting "broadcast": "deny" is not one of`,
+		`{"shared_ids":"yes"}`:     `setting "shared_ids"`,
+		`{"loose_responses":1}`:    `setting "loose_responses"`,
+		`{"refuse":"shared_id"}`:   `setting "refuse"`,
+		`{"refuse":["shared"]}`:    `"shared" is not one of`,
+		`[]`:                       "read settings",
 	} {
 		if _, err := parseSettings([]byte(bad)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", bad, err, want)

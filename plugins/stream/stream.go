@@ -8,12 +8,8 @@
 package stream
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
 
 	"cordon/plugins/sdk"
 	"cordon/policy"
@@ -35,24 +31,14 @@ func Protocol() sdk.Protocol {
 var classes = [...]policy.Class{policy.ClassRead, policy.ClassQuery, policy.ClassWrite, policy.ClassControl, policy.ClassAdmin, policy.ClassNotify}
 
 func configure(settings json.RawMessage) (func() sdk.Inspector, error) {
-	var set struct {
-		Class policy.Class `json:"class"`
+	var class policy.Class
+	if err := (sdk.Settings{"class": sdk.OneOf(&class, classes[:]...)}).Read(settings); err != nil {
+		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(settings))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&set); err != nil {
-		return nil, fmt.Errorf("read the settings of stream: %w", err)
+	if class == "" {
+		return nil, fmt.Errorf("class is not set; say what a session does to the device, one of %q", classes)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("read the settings of stream: more than one value")
-	}
-	switch {
-	case set.Class == "":
-		return nil, fmt.Errorf("read the settings of stream: class is not set; say what a session does to the device, one of %q", classes)
-	case !slices.Contains(classes[:], set.Class):
-		return nil, fmt.Errorf("read the settings of stream: class %q is not one of %q", set.Class, classes)
-	}
-	return func() sdk.Inspector { return &inspector{class: set.Class} }, nil
+	return func() sdk.Inspector { return &inspector{class: class} }, nil
 }
 
 // inspector covers each direction once, to its end.

@@ -69,12 +69,12 @@ func TestSettings(t *testing.T) {
 	}
 	for settings, want := range map[string]string{
 		`{}`:                       "class is not set",
-		`{"class":""}`:             "class is not set",
+		`{"class":""}`:             `"" is not one of`,
 		`{"class":"anything"}`:     `"anything" is not one of`,
-		`{"class":"read","x":1}`:   `unknown field "x"`,
-		`{"class":["read"]}`:       "cannot unmarshal",
-		`{"class":"read"} {"x":1}`: "more than one value",
-		``:                         "EOF",
+		`{"class":"read","x":1}`:   `setting "x": there is no such setting`,
+		`{"class":["read"]}`:       "is not one of",
+		`{"class":"read"} {"x":1}`: "more behind",
+		``:                         "class is not set",
 	} {
 		_, err := configure(json.RawMessage(settings))
 		if err == nil || !strings.Contains(err.Error(), want) {

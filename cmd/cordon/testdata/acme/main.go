@@ -6,7 +6,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 
 	"cordon/plugins/sdk"
 	"cordon/plugins/sdk/serve"
@@ -18,8 +17,8 @@ func main() {
 		Name: "acme", Version: "0.1.0",
 		Modes: [2]sdk.Mode{sdk.Forward: sdk.Held, sdk.Reverse: sdk.Observed},
 		Configure: func(settings json.RawMessage) (func() sdk.Inspector, error) {
-			if string(settings) != "{}" {
-				return nil, fmt.Errorf("read the settings of acme: there are none")
+			if err := (sdk.Settings{}).Read(settings); err != nil { // it has none
+				return nil, err
 			}
 			return func() sdk.Inspector { return &inspector{} }, nil
 		},
