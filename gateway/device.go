@@ -24,6 +24,39 @@ type device struct {
 	poll func(fd uintptr) bool
 }
 
+// Why a device is not reached, as clients are told.
+var (
+	errUnreachable = errors.New("the device cannot be reached")
+	errBusy        = errors.New("the device has as many sessions as it takes")
+)
+
+// reach connects to a route's device. What it takes of the device's sessions, part gives back.
+func (g *Gateway) reach(ctx context.Context, r *Route) (*device, error) {
+	g.mu.Lock()
+	busy := r.Sessions > 0 && g.devices[r] >= r.Sessions
+	if !busy {
+		g.devices[r]++
+	}
+	g.mu.Unlock()
+	if busy {
+		g.Logger.Warn("device busy", "device", r.Device.ID, "service", r.Service.Name, "sessions", r.Sessions)
+		return nil, errBusy
+	}
+	d, err := dial(ctx, r.Address, g.Limits.DialTimeout)
+	if err != nil {
+		g.part(r)
+		g.Logger.Warn("device unreachable", "device", r.Device.ID, "address", r.Address, "error", err)
+		return nil, errUnreachable
+	}
+	return d, nil
+}
+
+func (g *Gateway) part(r *Route) {
+	g.mu.Lock()
+	g.devices[r]--
+	g.mu.Unlock()
+}
+
 // dial connects to a device within timeout.
 func dial(ctx context.Context, address string, timeout time.Duration) (*device, error) {
 	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}

@@ -84,6 +84,7 @@ type Gateway struct {
 
 	mu       sync.Mutex
 	sources  map[string]int // sessions by client address
+	devices  map[*Route]int // sessions that have reached the device
 	running  map[*session]struct{}
 	draining atomic.Bool
 	sessions sync.WaitGroup
@@ -107,6 +108,7 @@ func New(c Config) *Gateway {
 		boot:     hex.EncodeToString(boot),
 		slots:    make(chan struct{}, c.Limits.Sessions),
 		sources:  map[string]int{},
+		devices:  map[*Route]int{},
 		running:  map[*session]struct{}{},
 	}
 }

@@ -16,6 +16,7 @@ type Route struct {
 	Address      string         // host:port of the device
 	Plugin       *plugins.Plugin
 	Number       uint32        // of the service in Plugin's configuration
+	Sessions     int           // at a time, beyond which connecting is refused; 0: no limit of its own
 	IdleTimeout  time.Duration // without a byte either way, the session ends; 0: never
 	AllowUnknown []string      // operations of class unknown that policy may allow, by name
 	UnseenReply  bool          // do not show replies to the plugin; only for stream

@@ -118,12 +118,10 @@ func (s *session) connect(ctx context.Context) error {
 	d := g.decide(s.route, &s.request)
 	d, _ = g.record(&s.request, d)
 	if d.Allow {
-		device, err := dial(ctx, s.route.Address, g.Limits.DialTimeout)
-		if err != nil {
-			g.Logger.Warn("device unreachable", "device", s.route.Device.ID, "address", s.route.Address, "error", err)
-			d = policy.Decision{Reason: "the device cannot be reached", Cause: policy.CauseDoubt}
+		var err error
+		if s.device, err = g.reach(ctx, s.route); err != nil {
+			d = policy.Decision{Reason: err.Error(), Cause: policy.CauseDoubt}
 		}
-		s.device = device
 	}
 	if s.device == nil {
 		s.refused = &d
@@ -346,6 +344,7 @@ func (s *session) close() {
 	s.client.raw.Close()
 	if s.device != nil {
 		s.device.Close()
+		g.part(s.route)
 	}
 	level, cause := slog.LevelInfo, "closed"
 	if s.cause != nil {

@@ -65,6 +65,35 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// A device that takes one session gets one; the second is told to try again, and can once
+// the first has ended.
+func TestBusyDevice(t *testing.T) {
+	w := newWard(t, wardConfig{sessions: 1})
+	first := w.dial()
+	first.send("one\n")
+	first.expect("ok one")
+	second := w.dial()
+	second.send("two\n")
+	if line := second.line(); !strings.HasSuffix(line, " "+string(policy.CauseDoubt)) {
+		t.Errorf("got %q, want a refusal for doubt", line)
+	}
+	if n := len(w.device.conns); n != 1 {
+		t.Errorf("the device was connected to %d times", n)
+	}
+	first.Close()
+	for range 200 {
+		third := w.dial()
+		third.send("three\n")
+		line := third.line()
+		third.Close()
+		if line == "ok three" {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the device stays busy")
+}
+
 func TestNoValidCertificate(t *testing.T) {
 	w := newWard(t, wardConfig{})
 	other := newAuthority(t)

@@ -171,6 +171,7 @@ type wardConfig struct {
 	answer   func([]byte) error
 	windows  int
 	idle     time.Duration
+	sessions int // at a time
 	logDir   string
 	logger   *slog.Logger // default: none, or the test's if it is verbose
 }
@@ -208,7 +209,7 @@ func newWard(t testing.TB, c wardConfig) *ward {
 		Routes: []Route{{
 			Listen: "127.0.0.1:0", Device: policy.Device{ID: "dev-1", Class: "test", Labels: map[string]string{}, State: policy.StateActive},
 			Service: policy.Service{Name: "lines", Protocol: c.protocol}, Address: w.device.address(), Plugin: w.plugin, Number: 7,
-			UnseenReply: c.unseen, Answer: c.answer, IdleTimeout: c.idle,
+			UnseenReply: c.unseen, Answer: c.answer, IdleTimeout: c.idle, Sessions: c.sessions,
 		}},
 	})
 	listeners, err := w.gateway.Listen()

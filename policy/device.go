@@ -5,6 +5,7 @@ package policy
 type Device struct {
 	ID      string            `json:"id"`      // "mon-7"
 	Class   string            `json:"class"`   // "monitor/bedside", "imaging/ct"
+	Profile string            `json:"profile"` // the type of device whose profile it has, "contec-cms8000"; "" if none
 	Segment string            `json:"segment"` // the isolated network it is on; "" before segments are configured
 	Labels  map[string]string `json:"labels"`  // free facts of the site; never nil in JSON
 	State   string            `json:"state"`   // one of the State constants

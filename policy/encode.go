@@ -21,6 +21,7 @@ func (r *Request) AppendJSON(b []byte) []byte {
 
 	b = AppendString(append(b, `},"device":{"id":`...), r.Device.ID)
 	b = AppendString(append(b, `,"class":`...), r.Device.Class)
+	b = AppendString(append(b, `,"profile":`...), r.Device.Profile)
 	b = AppendString(append(b, `,"segment":`...), r.Device.Segment)
 	b = append(b, `,"labels":{`...)
 	for i, name := range slices.Sorted(maps.Keys(r.Device.Labels)) {

@@ -11,7 +11,7 @@ func full() Request {
 	return Request{
 		Phase:   PhaseOperation,
 		Subject: Subject{ID: "dr.kim", Kind: KindUser, Roles: []string{"nurse", "radiologist"}, Groups: []string{"ward-4"}, MFA: true},
-		Device:  Device{ID: "mon-7", Class: "monitor/bedside", Segment: "icu", Labels: map[string]string{"ward": "4", "owner": "icu"}, State: StateActive},
+		Device:  Device{ID: "mon-7", Class: "monitor/bedside", Profile: "contec-cms8000", Segment: "icu", Labels: map[string]string{"ward": "4", "owner": "icu"}, State: StateActive},
 		Service: Service{Name: "results", Protocol: "hl7"},
 		Session: Session{ID: "4f1a-1", Direction: Inbound, Client: "10.1.2.3", TLS: "1.3"},
 		Operation: Operation{Name: "hl7:ORU^R01", Class: ClassWrite, Attributes: Attributes{

@@ -70,6 +70,9 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 	if a.policy, err = loadPolicy(a.config); err != nil {
 		return err
 	}
+	if err := checkPatches(a.config, a.policy); err != nil {
+		return err
+	}
 	if err := keepRevision(a.config, a.policy); err != nil {
 		return err
 	}
@@ -243,11 +246,11 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 		}
 		routes = append(routes, gateway.Route{
 			Listen:  s.Listen.String(),
-			Device:  policy.Device{ID: s.device.ID, Class: s.device.Class, Labels: orNone(s.device.Labels), State: s.device.State},
+			Device:  policy.Device{ID: s.device.ID, Class: s.device.Class, Profile: s.device.Profile, Labels: orNone(s.device.Labels), State: s.device.State},
 			Service: policy.Service{Name: s.Name, Protocol: s.Proto},
 			Address: netip.AddrPortFrom(s.device.Address, s.Port).String(),
 			Plugin:  started[s.Proto], Number: s.number,
-			IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,
+			Sessions: s.Sessions, IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,
 			Answer: answers()[s.Proto],
 		})
 	}
@@ -284,7 +287,11 @@ func (a *assembly) settingsFault(s service, message string) error {
 			path = append(path, key)
 		}
 	}
-	return config.Faults{a.config.Fault("config.setting", fmt.Sprintf("%s: %s", s.Proto, message), "see the settings of "+s.Proto+" in the documentation", path...)}
+	try := "see the settings of " + s.Proto + " in the documentation"
+	if s.device.Profile != "" {
+		try += "; what does not stand here comes from the profile: cordon profile show " + s.device.Profile
+	}
+	return config.Faults{a.config.Fault("config.setting", fmt.Sprintf("%s: %s", s.Proto, message), try, path...)}
 }
 
 // makeRuntime makes the directory for the control sockets, and removes those of gateways that

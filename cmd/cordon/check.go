@@ -61,6 +61,12 @@ func (a *app) check(ctx context.Context) error {
 	if parts.policy, err = loadPolicy(c); err != nil {
 		return cannot("check", err)
 	}
+	if err := checkPatches(c, parts.policy); err != nil {
+		return cannot("check", err)
+	}
+	for _, name := range unsigned(c, parts.policy) {
+		report.Warnings = append(report.Warnings, "virtual patch "+name+" is not as it was signed off")
+	}
 	report.Policy, report.Data = parts.policy.Revision(), parts.policy.Data()
 	if _, err := openAuthority(c); err != nil {
 		return cannot("check", err)

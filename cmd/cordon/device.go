@@ -32,10 +32,10 @@ func (a *app) knownProtocols() []string {
 
 // newDevice is a device as the flags of "device add" give it.
 type newDevice struct {
-	class, criticality, protocol, address, listen, service string
-	port                                                   int
-	labels, settings                                       []string
-	tls12                                                  bool
+	profile, class, criticality, protocol, address, listen, service string
+	port                                                            int
+	labels, settings                                                []string
+	tls12                                                           bool
 }
 
 func deviceAddCommand(a *app) *cobra.Command {
@@ -56,6 +56,9 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 			if !slices.Contains(known, flags.protocol) {
 				return cannot(doing, badFlag("protocol", flags.protocol, fmt.Errorf("no plugin speaks it, only %s", strings.Join(known, ", ")), "--protocol hl7"))
 			}
+			if err := a.fromProfile(&flags); err != nil {
+				return cannot(doing, err)
+			}
 			device, err := flags.device(args[0])
 			if err != nil {
 				return cannot(doing, err)
@@ -68,23 +71,45 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&flags.class, "class", "", "what kind of device it is: monitor/bedside")
+	f.StringVar(&flags.profile, "profile", "", "its type, which says what else is to be known of it (see cordon profile list)")
+	f.StringVar(&flags.class, "class", "", "what kind of device it is: monitor/bedside (default the profile's)")
 	f.StringVar(&flags.criticality, "criticality", "", "how much harm its loss does: low, medium or high")
 	f.StringVar(&flags.address, "address", "", "the device's IP address")
 	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: "+strings.Join(protocols(nil), ", "))
-	f.IntVar(&flags.port, "port", 0, "the device's TCP port")
+	f.IntVar(&flags.port, "port", 0, "the device's TCP port (default the profile's)")
 	f.StringVar(&flags.listen, "listen", "", "where the gateway listens for it: `ADDRESS:PORT`, or :PORT")
 	f.StringVar(&flags.service, "service", "", "the service's name (default the protocol)")
 	f.StringArrayVar(&flags.labels, "label", nil, "a fact for the policy, `NAME=VALUE`; may be repeated")
 	f.StringArrayVar(&flags.settings, "set", nil, "a setting of the protocol, `NAME=VALUE`, the value being text or JSON; may be repeated")
 	f.BoolVar(&flags.tls12, "insecure-tls12", false, "admit clients that know nothing newer than TLS 1.2; their certificates cross the network in clear")
 	f.BoolVar(&dryRun, "dry-run", false, "show the lines, write nothing")
-	for _, name := range []string{"class", "address", "protocol", "port", "listen"} {
+	for _, name := range []string{"address", "protocol", "listen"} {
 		mustComplete(c.MarkFlagRequired(name))
 	}
 	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(protocols(nil), cobra.ShellCompDirectiveNoFileComp)))
+	mustComplete(c.RegisterFlagCompletionFunc("profile", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return a.profileNames(), cobra.ShellCompDirectiveNoFileComp
+	}))
 	mustComplete(c.RegisterFlagCompletionFunc("criticality", cobra.FixedCompletions([]string{"low", "medium", "high"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
+}
+
+// fromProfile fills in what only the profile has said. The class stays there.
+func (a *app) fromProfile(n *newDevice) error {
+	if n.profile == "" {
+		if n.class == "" {
+			return badFlag("class", "", fmt.Errorf("expected a class, or --profile with the device's type"), "--class monitor/bedside")
+		}
+		return nil
+	}
+	p, _, err := config.LoadProfile(a.config(), n.profile)
+	if err != nil {
+		return err
+	}
+	if s := p.Service(n.protocol); s != nil && n.port == 0 {
+		n.port = int(s.Port)
+	}
+	return nil
 }
 
 // device checks what only a command line can get wrong; the rest is for the
@@ -113,7 +138,7 @@ func (n newDevice) device(id string) (config.Device, error) {
 	if n.service == "" {
 		n.service = n.protocol
 	}
-	d = config.Device{ID: id, Address: address, Class: n.class, Criticality: n.criticality, Labels: labels}
+	d = config.Device{ID: id, Address: address, Profile: n.profile, Class: n.class, Criticality: n.criticality, Labels: labels}
 	d.Services = []config.Service{{Name: n.service, Proto: n.protocol, Port: uint16(n.port), Listen: listen, InsecureTLS12: n.tls12, Settings: settingsJSON(settings)}}
 	return d, nil
 }
@@ -184,6 +209,7 @@ type deviceJSON struct {
 	Schema      string            `json:"schema"`
 	ID          string            `json:"id"`
 	Address     netip.Addr        `json:"address"`
+	Profile     string            `json:"profile,omitempty"`
 	Class       string            `json:"class"`
 	Criticality string            `json:"criticality,omitempty"`
 	Labels      map[string]string `json:"labels"`
@@ -196,6 +222,7 @@ type serviceJSON struct {
 	Protocol      string          `json:"protocol"`
 	Port          uint16          `json:"port"`
 	Listen        string          `json:"listen"`
+	Sessions      int             `json:"sessions,omitempty"`
 	IdleTimeout   string          `json:"idle_timeout,omitempty"`
 	AllowUnknown  []string        `json:"allow_unknown,omitempty"`
 	InsecureTLS12 bool            `json:"insecure_tls12,omitempty"`
@@ -204,10 +231,10 @@ type serviceJSON struct {
 }
 
 func forPrograms(d *config.Device) deviceJSON {
-	out := deviceJSON{"cordon.device/v1", d.ID, d.Address, d.Class, d.Criticality, map[string]string{}, d.State, nil}
+	out := deviceJSON{"cordon.device/v1", d.ID, d.Address, d.Profile, d.Class, d.Criticality, map[string]string{}, d.State, nil}
 	maps.Copy(out.Labels, d.Labels)
 	for _, s := range d.Services {
-		j := serviceJSON{s.Name, s.Proto, s.Port, s.Listen.String(), "", s.AllowUnknown, s.InsecureTLS12, s.UnseenReplies, s.Settings}
+		j := serviceJSON{s.Name, s.Proto, s.Port, s.Listen.String(), s.Sessions, "", s.AllowUnknown, s.InsecureTLS12, s.UnseenReplies, s.Settings}
 		if s.IdleTimeout > 0 {
 			j.IdleTimeout = s.IdleTimeout.String()
 		}
@@ -271,6 +298,9 @@ func deviceShowCommand(a *app) *cobra.Command {
 
 func facts(d *config.Device) [][]string {
 	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", d.State}}
+	if d.Profile != "" {
+		rows = append(rows, []string{"profile", d.Profile})
+	}
 	if d.Criticality != "" {
 		rows = append(rows, []string{"criticality", d.Criticality})
 	}

@@ -44,7 +44,7 @@ func (a *app) init(c *cobra.Command, dir, name, domain, operator string) error {
 		return err
 	}
 	file := filepath.Join(dir, config.FileName)
-	for _, path := range []string{file, filepath.Join(dir, "policy"), filepath.Join(dir, "state"), filepath.Join(dir, "cordon.schema.json")} {
+	for _, path := range []string{file, filepath.Join(dir, "policy"), filepath.Join(dir, "state"), filepath.Join(dir, "cordon.schema.json"), filepath.Join(dir, "profile.schema.json")} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return failure{Code: "init.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exitConflict,
 				Try: []string{"cordon check --dir " + dir, "choose another directory"}}
@@ -60,6 +60,9 @@ func (a *app) init(c *cobra.Command, dir, name, domain, operator string) error {
 		return err
 	}
 	if err := writeNew(filepath.Join(dir, "cordon.schema.json"), config.Schema(), 0o644); err != nil {
+		return err
+	}
+	if err := writeNew(filepath.Join(dir, "profile.schema.json"), config.ProfileSchema(), 0o644); err != nil {
 		return err
 	}
 	// The configuration comes last: where it is, the rest is.

@@ -43,6 +43,7 @@ func TestGateway(t *testing.T) {
 		{"investigation", tellInvestigation},
 		{"tampering", tellTampering},
 		{"exit codes", tellExitCodes},
+		{"profile", tellProfile},
 		{"mbpoll", tellMbpoll},
 		{"pymodbus", tellPymodbus},
 		{"jsmodbus", tellJSModbus},

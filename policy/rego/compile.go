@@ -86,7 +86,7 @@ func parse(list []Source) (map[string]*ast.Module, []Problem) {
 	modules := map[string]*ast.Module{}
 	var problems []Problem
 	for _, s := range list {
-		m, err := ast.ParseModuleWithOpts(s.Name, string(s.Text), ast.ParserOptions{RegoVersion: ast.RegoV1})
+		m, err := ast.ParseModuleWithOpts(s.Name, string(s.Text), ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true})
 		var errs ast.Errors
 		switch {
 		case errors.As(err, &errs):

@@ -25,6 +25,7 @@ func input(r *policy.Request) ast.Value {
 		ast.Item(k.device, ast.ObjectTerm(
 			ast.Item(k.id, str(r.Device.ID)),
 			ast.Item(k.class, str(r.Device.Class)),
+			ast.Item(k.profile, str(r.Device.Profile)),
 			ast.Item(k.segment, str(r.Device.Segment)),
 			ast.Item(k.labels, labels(r.Device.Labels)),
 			ast.Item(k.state, str(r.Device.State)))),
@@ -47,12 +48,12 @@ func input(r *policy.Request) ast.Value {
 var inputKeys = struct {
 	phase, subject, device, service, session, operation, nowNs *ast.Term
 	id, kind, roles, groups, mfa                               *ast.Term
-	class, segment, labels, state                              *ast.Term
+	class, profile, segment, labels, state                     *ast.Term
 	name, protocol, direction, client, tls, attributes         *ast.Term
 }{
 	ast.StringTerm("phase"), ast.StringTerm("subject"), ast.StringTerm("device"), ast.StringTerm("service"), ast.StringTerm("session"), ast.StringTerm("operation"), ast.StringTerm("now_ns"),
 	ast.StringTerm("id"), ast.StringTerm("kind"), ast.StringTerm("roles"), ast.StringTerm("groups"), ast.StringTerm("mfa"),
-	ast.StringTerm("class"), ast.StringTerm("segment"), ast.StringTerm("labels"), ast.StringTerm("state"),
+	ast.StringTerm("class"), ast.StringTerm("profile"), ast.StringTerm("segment"), ast.StringTerm("labels"), ast.StringTerm("state"),
 	ast.StringTerm("name"), ast.StringTerm("protocol"), ast.StringTerm("direction"), ast.StringTerm("client"), ast.StringTerm("tls"), ast.StringTerm("attributes"),
 }
 

@@ -21,6 +21,7 @@ const (
 	leafSubjectMFA
 	leafDeviceID
 	leafDeviceClass
+	leafDeviceProfile
 	leafDeviceSegment
 	leafDeviceLabels // all of them
 	leafDeviceState
@@ -50,6 +51,7 @@ var leafPaths = [...]string{
 	leafSubjectMFA:          "subject.mfa",
 	leafDeviceID:            "device.id",
 	leafDeviceClass:         "device.class",
+	leafDeviceProfile:       "device.profile",
 	leafDeviceSegment:       "device.segment",
 	leafDeviceLabels:        "device.labels",
 	leafDeviceState:         "device.state",
@@ -128,6 +130,8 @@ func (k *keyPlan) append(b []byte, r *policy.Request) []byte {
 			b = appendString(b, r.Device.ID)
 		case leafDeviceClass:
 			b = appendString(b, r.Device.Class)
+		case leafDeviceProfile:
+			b = appendString(b, r.Device.Profile)
 		case leafDeviceSegment:
 			b = appendString(b, r.Device.Segment)
 		case leafDeviceLabels:

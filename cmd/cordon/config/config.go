@@ -3,7 +3,7 @@
 //
 // Read config.go for the file's shape (the field comments are its manual), then in
 // the order a file is read: tree.go bytes to a tree of values with positions,
-// decode.go the tree to these types, check.go what only shows when the whole is
+// decode.go the tree to these types, profile.go what a type of device adds, check.go what only shows when the whole is
 // seen, fault.go what is said when something is wrong. edit.go adds a device in
 // place, initial.go is the file of a new gateway, schema.go is for editors.
 //
@@ -84,12 +84,18 @@ type Plugin struct {
 type Device struct {
 	ID          string            // The key in the file: letters, digits, dot, hyphen and underscore, at most 63.
 	Address     netip.Addr        // The device's IP address, where the gateway dials it.
-	Class       string            // What kind of device it is, from general to special: monitor/bedside.
+	Profile     string            // The type of device, whose profile gives its class, quirks and limits: contec-cms8000. Default: none.
+	Class       string            // What kind of device it is, from general to special: monitor/bedside. Default: the profile's.
 	Criticality string            // How much harm its loss does: low, medium or high. Default: not said.
 	Labels      map[string]string // Facts of the site that policy may use, such as ward or owner.
 	State       string            // active, quarantined or maintenance, for policy to judge. Default: active.
 	Services    []Service         // The device's protocols, by name.
+
+	patches []string
 }
+
+// Patches are the virtual patches that the device's profile names.
+func (d *Device) Patches() []string { return d.patches }
 
 // Service is one protocol on one port of a device. Keys beside those below are
 // settings of the protocol's plugin.
@@ -98,6 +104,7 @@ type Service struct {
 	Proto         string          // The protocol, which names the plugin: dicom, hl7, http, modbus, stream.
 	Port          uint16          // The device's TCP port.
 	Listen        Listen          // Where the gateway listens for this service: address:port, or :port for every address.
+	Sessions      int             // Sessions the device takes at a time, 1 to 1000000. Default: no limit of its own.
 	IdleTimeout   time.Duration   // How long a session may carry nothing, 1s to 168h. Default: limits.idle_timeout.
 	AllowUnknown  []string        // Operations of class unknown that policy may allow, by name: hl7:ZZZ^Z01. Default: none.
 	InsecureTLS12 bool            // Clients that know nothing newer than TLS 1.2 may connect; their certificates cross the network in clear. Default: false.
@@ -178,6 +185,16 @@ func parse(path string, text []byte) (*Config, error) {
 	d := &decoder{src: src, dir: filepath.Dir(path)}
 	c := d.config(root)
 	c.src, c.root = src, root
+	if err := src.inherit(c); err != nil {
+		return nil, err
+	}
+	for i := range c.Devices {
+		for j := range c.Devices[i].Services {
+			if s := &c.Devices[i].Services[j]; s.IdleTimeout == 0 {
+				s.IdleTimeout = c.Limits.IdleTimeout
+			}
+		}
+	}
 	src.checkListeners(c)
 	if err := src.err(); err != nil {
 		return nil, err

@@ -35,13 +35,6 @@ func (d *decoder) config(n *node) *Config {
 		"limits":   func(n *node) { c.Limits = d.limits(n) },
 	}, "version", "gateway", "identity")
 	c.Audit = d.audit(audit, filepath.Join(c.Gateway.State, "audit"))
-	for i := range c.Devices {
-		for j := range c.Devices[i].Services {
-			if s := &c.Devices[i].Services[j]; s.IdleTimeout == 0 {
-				s.IdleTimeout = c.Limits.IdleTimeout
-			}
-		}
-	}
 	return c
 }
 
@@ -118,7 +111,10 @@ func (d *decoder) devices(n *node) []Device {
 func (d *decoder) device(n *node) Device {
 	dev := Device{ID: n.key.text, State: policy.StateActive}
 	d.object(n, fields{
-		"address":     func(n *node) { dev.Address = d.deviceAddress(n) },
+		"address": func(n *node) { dev.Address = d.deviceAddress(n) },
+		"profile": func(n *node) {
+			dev.Profile = d.word(n, identifier, "the name of a profile, which cordon profile list prints")
+		},
 		"class":       func(n *node) { dev.Class = d.word(n, deviceClass, "a class such as monitor/bedside or imaging/ct") },
 		"criticality": func(n *node) { dev.Criticality = d.choice(n, "low", "medium", "high") },
 		"labels":      func(n *node) { dev.Labels = d.labels(n) },
@@ -126,7 +122,10 @@ func (d *decoder) device(n *node) Device {
 			dev.State = d.choice(n, policy.StateActive, policy.StateQuarantined, policy.StateMaintenance)
 		},
 		"services": func(n *node) { dev.Services = d.services(n) },
-	}, "address", "class", "services")
+	}, "address", "services")
+	if n.kind == mapping && n.get("class") == nil && n.get("profile") == nil {
+		d.src.fault(n.key, "config.key.missing", n.path+" has no class", "add class: "+examples["class"]+", or the device's profile, if cordon profile list has one")
+	}
 	return dev
 }
 
@@ -144,19 +143,27 @@ func (d *decoder) services(n *node) []Service {
 
 func (d *decoder) service(n *node) Service {
 	s := Service{Name: n.key.text}
-	known := fields{
+	own, settings := d.divide(n, fields{
 		"proto":        func(n *node) { s.Proto = d.word(n, protocol, "a protocol such as hl7 or stream") },
 		"port":         func(n *node) { s.Port = uint16(d.integer(n, 1, 65535)) },
 		"listen":       func(n *node) { s.Listen = d.listen(n) },
+		"sessions":     func(n *node) { s.Sessions = d.integer(n, 1, 1_000_000) },
 		"idle_timeout": func(n *node) { s.IdleTimeout = d.duration(n, time.Second, 168*time.Hour) },
 		"allow_unknown": func(n *node) {
 			s.AllowUnknown = each(d, n, func(n *node) string { return d.text(n, 128) })
 		},
 		"insecure_tls12": func(n *node) { s.InsecureTLS12 = d.boolean(n) },
 		"unseen_replies": func(n *node) { s.UnseenReplies = d.boolean(n) },
-	}
-	// Every other key is the plugin's, so a misspelt one shows only by what is missing.
-	own, settings := *n, []*node{}
+	})
+	own("proto", "port", "listen")
+	s.Settings = d.settings(settings)
+	return s
+}
+
+// divide separates a service's own keys, which the function it returns reads, from its
+// plugin's: every key that is not known, so a misspelt one shows only by what is missing.
+func (d *decoder) divide(n *node, known fields) (read func(required ...string), settings []*node) {
+	own := *n
 	own.entries = nil
 	for _, e := range n.entries {
 		if known[e.key.text] == nil && !d.misspelt(n, e, known) {
@@ -165,9 +172,7 @@ func (d *decoder) service(n *node) Service {
 		}
 		own.entries = append(own.entries, e)
 	}
-	d.object(&own, known, "proto", "port", "listen")
-	s.Settings = d.settings(settings)
-	return s
+	return func(required ...string) { d.object(&own, known, required...) }, settings
 }
 
 // misspelt reports whether a key that is not known resembles a known one that is missing.

@@ -202,7 +202,13 @@ func (c *Config) endOf(devices *node) int {
 
 // block writes the device as lines, without the last line's end.
 func (d Device) block(indent, eol string) string {
-	lines := []string{scalar(d.ID) + ":", "  address: " + scalar(d.Address.String()), "  class: " + scalar(d.Class)}
+	lines := []string{scalar(d.ID) + ":", "  address: " + scalar(d.Address.String())}
+	if d.Profile != "" {
+		lines = append(lines, "  profile: "+scalar(d.Profile))
+	}
+	if d.Class != "" {
+		lines = append(lines, "  class: "+scalar(d.Class))
+	}
 	if d.Criticality != "" {
 		lines = append(lines, "  criticality: "+scalar(d.Criticality))
 	}
@@ -237,6 +243,9 @@ func commaLines(s string) string {
 
 func (s Service) flow() string {
 	out := fmt.Sprintf("{ proto: %s, port: %d, listen: %q", scalar(s.Proto), s.Port, s.Listen.String())
+	if s.Sessions != 0 {
+		out += fmt.Sprintf(", sessions: %d", s.Sessions)
+	}
 	if s.IdleTimeout != 0 {
 		out += ", idle_timeout: " + short(s.IdleTimeout)
 	}

@@ -19,17 +19,23 @@ import (
 var (
 	required = map[string][]string{
 		"Config": {"version", "gateway", "identity"}, "Gateway": {"name"}, "Identity": {"trust_domain"},
-		"Plugin": {"path", "sha256"}, "Device": {"address", "class", "services"}, "Service": {"proto", "port", "listen"},
+		"Profile": {"version", "title", "class", "services"}, "Plugin": {"path", "sha256"}, "Device": {"address", "services"}, "Service": {"proto", "port", "listen"},
 	}
 	allowed = map[string][]any{
-		"Config.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},
+		"Config.version": {1}, "Profile.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},
 		"Device.state": {"active", "quarantined", "maintenance"},
 	}
 )
 
-// TestSchema holds schema.json to the types of config.go and their comments.
+// TestSchema holds the schemas to the types and their comments.
 func TestSchema(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	holdSchema(t, "config.go", "Config", "Cordon gateway configuration", "schema.json", Schema())
+	holdSchema(t, "profile.go", "Profile", "Cordon device profile", "profile.schema.json", ProfileSchema())
+}
+
+func holdSchema(t *testing.T, source, name, title, schema string, text []byte) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,22 +48,22 @@ func TestSchema(t *testing.T) {
 		}
 		return true
 	})
-	root := structSchema(t, types, "Config")
+	root := structSchema(t, types, name)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	root["title"] = "Cordon gateway configuration"
+	root["title"] = title
 	want, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want = append(want, '\n')
 	if *update {
-		if err := os.WriteFile("schema.json", want, 0o644); err != nil {
+		if err := os.WriteFile(schema, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if !bytes.Equal(Schema(), want) {
-		t.Error("schema.json differs from config.go; go test -run TestSchema -update rewrites it")
+	if !bytes.Equal(text, want) {
+		t.Errorf("%s differs from %s; go test -run TestSchema -update rewrites it", schema, source)
 	}
 }
 
@@ -65,7 +71,8 @@ func structSchema(t *testing.T, types map[string]*ast.StructType, name string) m
 	properties := map[string]any{}
 	for _, field := range types[name].Fields.List {
 		goName := field.Names[0].Name
-		if !ast.IsExported(goName) || name == "Device" && goName == "ID" || name == "Plugin" && goName == "Protocol" || name == "Service" && (goName == "Name" || goName == "Settings") {
+		if !ast.IsExported(goName) || name == "Device" && goName == "ID" || name == "Plugin" && goName == "Protocol" || name == "Service" && (goName == "Name" || goName == "Settings") ||
+			name == "Profile" && goName == "Name" || name == "ProfileService" && (goName == "Proto" || goName == "Settings") {
 			continue // the key itself, or the keys beside
 		}
 		if field.Comment == nil {
@@ -80,7 +87,7 @@ func structSchema(t *testing.T, types map[string]*ast.StructType, name string) m
 		}
 		properties[key] = p
 	}
-	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": name == "Service"}
+	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": name == "Service" || name == "ProfileService"}
 	if required[name] != nil {
 		out["required"] = required[name]
 	}
@@ -126,41 +133,48 @@ func snake(s string) string { return strings.ToLower(hump.ReplaceAllString(s, "$
 // TestSchemaFits asks Load about every key of the schema: it knows it, wants what the
 // schema calls required, and refuses what the schema does not allow.
 func TestSchemaFits(t *testing.T) {
-	var root map[string]any
-	if err := json.Unmarshal(Schema(), &root); err != nil {
-		t.Fatal(err)
+	for text, load := range map[string]loader{
+		string(Schema()):        func(text []byte) error { _, err := parse("cordon.yaml", text); return err },
+		string(ProfileSchema()): func(text []byte) error { _, err := parseProfile("x.yaml", "x", text); return err },
+	} {
+		var root map[string]any
+		if err := json.Unmarshal([]byte(text), &root); err != nil {
+			t.Fatal(err)
+		}
+		load.check(t, root, nil)
 	}
-	checkSchema(t, root, nil)
 }
 
-func checkSchema(t *testing.T, schema map[string]any, path []string) {
+type loader func(text []byte) error
+
+func (load loader) check(t *testing.T, schema map[string]any, path []string) {
 	properties, _ := schema["properties"].(map[string]any)
 	for key, p := range properties {
 		p := p.(map[string]any)
 		here := append(path[:len(path):len(path)], key)
 		wrong := "[[]]"
-		if codes(t, nest(here, wrong))["config.key.unknown"] {
+		if load.codes(t, nest(here, wrong))["config.key.unknown"] {
 			t.Errorf("%s: in the schema, but Load does not know it", strings.Join(here, "."))
 		}
-		if codes(t, nest(here, wrong))["config.type"] == false {
+		if load.codes(t, nest(here, wrong))["config.type"] == false {
 			t.Errorf("%s: Load takes a list of lists", strings.Join(here, "."))
 		}
-		if p["enum"] != nil && !codes(t, nest(here, `"other"`))["config.value"] && key != "version" {
+		if p["enum"] != nil && !load.codes(t, nest(here, `"other"`))["config.value"] && key != "version" {
 			t.Errorf("%s: Load takes a value that is not allowed", strings.Join(here, "."))
 		}
 		if p["type"] == "object" {
-			checkSchema(t, p, here)
+			load.check(t, p, here)
 		}
 	}
 	if inner, ok := schema["additionalProperties"].(map[string]any); ok && inner["properties"] != nil {
-		checkSchema(t, inner, append(path[:len(path):len(path)], "x"))
+		load.check(t, inner, append(path[:len(path):len(path)], "x"))
 	}
-	if schema["additionalProperties"] == false && !codes(t, nest(append(path[:len(path):len(path)], "zzz"), "1"))["config.key.unknown"] {
+	if schema["additionalProperties"] == false && !load.codes(t, nest(append(path[:len(path):len(path)], "zzz"), "1"))["config.key.unknown"] {
 		t.Errorf("%s: Load takes an unknown key", strings.Join(path, "."))
 	}
 	if list, ok := schema["required"].([]any); ok && properties != nil {
 		text := nest(path, "{ }")
-		_, err := parse("cordon.yaml", []byte(text))
+		err := load([]byte(text))
 		for _, key := range list {
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(" has no %s", key)) {
 				t.Errorf("%s.%s: required, but Load does not miss it: %v", strings.Join(path, "."), key, err)
@@ -177,8 +191,8 @@ func nest(path []string, value string) string {
 	return "{ " + path[0] + ": " + nest(path[1:], value) + " }"
 }
 
-func codes(t *testing.T, text string) map[string]bool {
-	_, err := parse("cordon.yaml", []byte(text))
+func (load loader) codes(t *testing.T, text string) map[string]bool {
+	err := load([]byte(text))
 	var faults Faults
 	if !errors.As(err, &faults) {
 		t.Fatalf("%s: got %v, want faults", text, err)

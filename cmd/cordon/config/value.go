@@ -47,7 +47,7 @@ func (d *decoder) object(n *node, known fields, required ...string) {
 
 var examples = map[string]string{
 	"version": "1", "gateway": "{ name: radiology-east }", "identity": "{ trust_domain: ward.hospital.example }",
-	"name": "radiology-east", "trust_domain": "ward.hospital.example", "address": "10.20.0.12", "class": "monitor/bedside",
+	"name": "radiology-east", "trust_domain": "ward.hospital.example", "address": "10.20.0.12", "profile": "contec-cms8000", "title": "Contec CMS8000", "class": "monitor/bedside",
 	"path": "plugins/acme", "sha256": "what sha256sum prints for the program",
 	"services": "{ hl7: { proto: hl7, port: 2575, listen: 127.0.0.1:12575 } }", "proto": "hl7", "port": "2575", "listen": "127.0.0.1:12575",
 }
@@ -143,7 +143,11 @@ var (
 func (d *decoder) word(n *node, form *regexp.Regexp, expected string) string {
 	s := d.text(n, 255)
 	if s != "" && !form.MatchString(s) {
-		d.bad(n, fmt.Sprintf("%s is %q, expected %s", n.path, s, expected), "such as "+examples[n.key.text])
+		try := "write " + expected
+		if n.key != nil { // no item of a list
+			try = "such as " + examples[n.key.text]
+		}
+		d.bad(n, fmt.Sprintf("%s is %q, expected %s", n.path, s, expected), try)
 	}
 	return s
 }

@@ -1,8 +1,8 @@
 # Cordon's default policy: roles × device class × class of operation.
 #
-# The permissions are in data.yaml; this file says how they are read, and dicom.rego
-# what DICOM adds. What no rule allows is refused. `cordon check` compiles it and runs
-# its tests.
+# The permissions are in data.yaml; this file says how they are read, dicom.rego what
+# DICOM adds, patches.rego what is refused in any case. What no rule allows is refused.
+# `cordon check` compiles it and runs its tests.
 package cordon
 
 default allow := false
@@ -11,6 +11,7 @@ default allow := false
 allow if {
 	input.phase == "connect"
 	in_use
+	unpatched
 	served
 }
 
@@ -18,6 +19,7 @@ allow if {
 allow if {
 	input.phase == "operation"
 	in_use
+	unpatched
 	known
 	some role in roles
 	some device_class in device_classes
@@ -29,6 +31,7 @@ allow if {
 allow if {
 	input.phase == "operation"
 	input.device.state == "maintenance"
+	unpatched
 	known
 	some role in roles
 	some device_class in device_classes
@@ -41,6 +44,7 @@ allow if {
 	input.phase == "operation"
 	input.operation.class == "session"
 	in_use
+	unpatched
 	served
 	bound
 }
@@ -92,7 +96,8 @@ device_classes := {
 # What the refused person is told: the first sentence that holds.
 reason := sprintf("device %s is %s", [input.device.id, input.device.state]) if {
 	not in_use
-} else := sprintf("%s is of no known class of operation", [input.operation.name]) if {
+} else := sprintf("virtual patch %s of %s", [rule, input.device.profile]) if rule
+else := sprintf("%s is of no known class of operation", [input.operation.name]) if {
 	not known
 } else := sprintf("a %s cannot act in role %s", [input.subject.kind, held]) if {
 	count(roles) == 0
