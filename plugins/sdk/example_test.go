@@ -18,20 +18,16 @@ func lineProtocol() sdk.Protocol {
 		Name: "line", Version: "1.0.0",
 		Modes: [2]sdk.Mode{sdk.Forward: sdk.Held, sdk.Reverse: sdk.Observed},
 		Configure: func(settings json.RawMessage) (func() sdk.Inspector, error) {
-			d := json.NewDecoder(bytes.NewReader(settings))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&struct{}{}); err != nil { // there is nothing to set
-				return nil, fmt.Errorf("read the settings of line: %w", err)
-			}
-			return func() sdk.Inspector { return &lineInspector{} }, nil
+			longest := 4096
+			err := sdk.Settings{"max_line": sdk.Size(&longest, 16, 64<<10)}.Read(settings)
+			return func() sdk.Inspector { return &lineInspector{longest: longest} }, err
 		},
 	}
 }
 
-const maxLine = 4096
-
 type lineInspector struct {
-	open []lineRequest // not answered yet, oldest first
+	longest int           // line, in bytes
+	open    []lineRequest // not answered yet, oldest first
 }
 
 type lineRequest struct {
@@ -42,11 +38,11 @@ type lineRequest struct {
 func (l *lineInspector) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
 	for len(data) > 0 {
 		n := bytes.IndexByte(data, '\n') + 1
-		if n == 0 && len(data) < maxLine {
+		if n == 0 && len(data) < l.longest {
 			break // wait for the rest of the line
 		}
 		switch {
-		case n == 0 || n > maxLine:
+		case n == 0 || n > l.longest:
 			out.End("a line is too long")
 			return
 		case dir == sdk.Forward && len(l.open) == sdk.MaxOpen:
