@@ -11,42 +11,6 @@ import (
 	"testing"
 )
 
-// setpointPolicy is what a site adds to the default policy, by which biomedical engineering
-// reads and nobody else does anything.
-const setpointPolicy = `# The rack's setpoint, 40012 on its display and holding register 11 on the wire:
-# biomedical engineering sets it, to 180 to 240.
-package cordon
-
-allow if {
-	input.phase == "operation"
-	in_use
-	"biomed" in roles
-	setpoint
-	within(180, 240)
-}
-
-obligations contains "modbus:illegal-data-value" if {
-	input.phase == "operation"
-	"biomed" in roles
-	setpoint
-	not within(180, 240)
-}
-
-setpoint if {
-	input.operation.class == "write"
-	input.operation.attributes.table == "holding_registers"
-	input.operation.attributes.address == 11
-	input.operation.attributes.address_end == 11
-}
-
-within(low, high) if {
-	every value in input.operation.attributes.values {
-		value >= low
-		value <= high
-	}
-}
-`
-
 // rack is a site whose device is an infusion rack, and what its device has recorded.
 type rack struct {
 	*site
@@ -71,9 +35,7 @@ func newRack(t *testing.T, cordon string, settings ...string) rack {
 func (s *site) addRack(t *testing.T, port string, settings ...string) {
 	t.Helper()
 	s.add(t, "rack-1", "pump/infusion", "modbus", port, settings...)
-	if err := os.WriteFile(filepath.Join(s.gw(), "policy", "modbus.rego"), []byte(setpointPolicy), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	s.example(t, "setpoint.rego")
 	s.issue(t, "biomed", "--user", "tech.ray", "--role", "biomed")
 	s.issue(t, "nurse", "--user", "nurse.ito", "--role", "nurse")
 }

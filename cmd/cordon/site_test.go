@@ -237,3 +237,13 @@ func (s *site) write(t *testing.T, name, text string) string {
 	}
 	return s.path(name)
 }
+
+// example puts an example of policy/rego beside the site's policy.
+func (s *site) example(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "policy", "rego", "examples", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, filepath.Join("gw", "policy", name), string(text))
+}

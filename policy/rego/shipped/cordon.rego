@@ -55,9 +55,16 @@ in_use if input.device.state in {"active", "maintenance"}
 # What the protocol's inspector cannot name is never passed on.
 known if input.operation.class != "unknown"
 
-# The class of operation that must be permitted. What a device may ask of its client, and
-# what class that counts as, dicom.rego says.
+# The class of operation that must be permitted.
 class := input.operation.class if input.session.direction == "inbound"
+
+# Whoever connects to an analyser reads what it sends of itself: results, events, and
+# questions for its orders. For what else a device may ask of its client see dicom.rego.
+class := "read" if {
+	input.session.direction == "outbound"
+	input.service.protocol in {"astm", "poct1a"}
+	input.operation.class in {"query", "write", "notify"}
+}
 
 # The role may do this in this protocol. dicom.rego says so for DICOM.
 fits(_) if input.service.protocol != "dicom"

@@ -100,6 +100,31 @@ test_quarantine_refuses_all if {
 	}
 }
 
+# What an analyser sends on a client's session is the client's to read.
+test_outbound if {
+	every protocol in {"astm", "poct1a", "hl7", "stream"} {
+		every operation_class in operation_classes {
+			sent(protocol, "interface-engine", operation_class) == (operation_class in sendable(protocol))
+			not sent(protocol, "nurse", operation_class)
+		}
+	}
+}
+
+sendable("astm") := {"session", "query", "write", "notify"}
+
+sendable("poct1a") := {"session", "query", "write", "notify"}
+
+sendable("hl7") := {"session"}
+
+sendable("stream") := {"session"}
+
+sent(protocol, role, operation_class) := answer if {
+	answer := cordon.allow with input as object.union(
+		operation(role, "analyser/blood-gas", "active", operation_class),
+		{"session": {"direction": "outbound"}, "service": {"protocol": protocol}},
+	)
+}
+
 # A role of another kind of subject does not count.
 test_kinds if {
 	every role, right in kinds {
