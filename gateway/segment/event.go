@@ -1,0 +1,101 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// EventKind is what a dropped packet means.
+type EventKind string
+
+const (
+	Stranger   EventKind = "stranger"   // its MAC address is no declared device's
+	Moved      EventKind = "moved"      // it has a declared address, but not that device's MAC
+	Undeclared EventKind = "undeclared" // a declared device sent what the plan does not name
+	Flood      EventKind = "flood"      // more different ones than are kept apart
+)
+
+// Event is a burst of packets that were dropped. What it tells comes from the packets: an
+// address or MAC in it may be forged.
+type Event struct {
+	Time     time.Time // of the last packet
+	Kind     EventKind
+	Device   string         // that has the MAC, or for Moved, the address
+	MAC      MAC            // the frame's source
+	From     netip.Addr     // the packet's source; zero if it has none
+	To       netip.AddrPort // its destination; port 0 if it has none
+	Protocol string         // "tcp", "udp", "icmp", "arp", "ethertype 0x88cc", …
+	Count    uint64         // packets of it that the kernel showed; it shows some 20 a second
+}
+
+// String is one line for a person.
+func (e Event) String() string {
+	if e.Kind == Flood {
+		return fmt.Sprintf("flood: %d packets of more kinds than are kept apart", e.Count)
+	}
+	who := e.MAC.String()
+	if e.Device != "" {
+		who = fmt.Sprintf("%s (%s)", who, e.Device)
+	}
+	return fmt.Sprintf("%s: %s from %v at %s to %v, %d times", e.Kind, e.Protocol, e.From, who, e.To, e.Count)
+}
+
+// event says what a dropped packet means. Its bytes are foreign: as many of them are
+// understood as are there.
+func (p Plan) event(header, packet []byte) Event {
+	var e Event
+	ethertype := uint16(0)
+	if len(header) >= 14 {
+		e.MAC = MAC(header[6:12])
+		ethertype = binary.BigEndian.Uint16(header[12:])
+	}
+	e.read(ethertype, packet)
+	e.Kind = Stranger
+	for _, d := range p.Devices {
+		if d.MAC == e.MAC {
+			e.Kind, e.Device = Undeclared, d.ID
+		}
+	}
+	if d := p.device(e.From); d != nil && d.MAC != e.MAC {
+		e.Kind, e.Device = Moved, d.ID
+	}
+	return e
+}
+
+func (e *Event) read(ethertype uint16, packet []byte) {
+	transport, next := []byte(nil), byte(0)
+	switch {
+	case ethertype == 0x0806 && len(packet) >= 28:
+		e.Protocol = "arp"
+		e.From, e.To = netip.AddrFrom4([4]byte(packet[14:])), netip.AddrPortFrom(netip.AddrFrom4([4]byte(packet[24:])), 0)
+		if d := MAC(packet[8:14]); d != e.MAC && d != (MAC{}) {
+			e.MAC = d // who it speaks for is of interest, not who carries it
+		}
+		return
+	case ethertype == 0x0800 && len(packet) >= 20:
+		e.From, e.To = netip.AddrFrom4([4]byte(packet[12:])), netip.AddrPortFrom(netip.AddrFrom4([4]byte(packet[16:])), 0)
+		next = packet[9]
+		if n := int(packet[0]&15) * 4; n >= 20 && n <= len(packet) && binary.BigEndian.Uint16(packet[6:])&0x1fff == 0 {
+			transport = packet[n:]
+		}
+	case ethertype == 0x86dd && len(packet) >= 40:
+		e.From, e.To = netip.AddrFrom16([16]byte(packet[8:])), netip.AddrPortFrom(netip.AddrFrom16([16]byte(packet[24:])), 0)
+		next, transport = packet[6], packet[40:]
+	default:
+		e.Protocol = fmt.Sprintf("ethertype 0x%04x", ethertype)
+		return
+	}
+	switch next {
+	case 6, 17:
+		e.Protocol = map[byte]string{6: "tcp", 17: "udp"}[next]
+		if len(transport) >= 4 {
+			e.To = netip.AddrPortFrom(e.To.Addr(), binary.BigEndian.Uint16(transport[2:]))
+		}
+	case 1, 58:
+		e.Protocol = "icmp"
+	default:
+		e.Protocol = fmt.Sprintf("ip protocol %d", next)
+	}
+}

@@ -1,0 +1,125 @@
+package segment
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// What /proc says of who is in the segment.
+
+// inhabitants looks for processes that live in the segment. Threads that visit it to make a
+// socket are this process's own.
+func (x *examination) inhabitants(ns *os.File) error {
+	var segment, host unix.Stat_t
+	if err := unix.Fstat(int(ns.Fd()), &segment); err != nil {
+		return err
+	}
+	if err := unix.Stat("/proc/thread-self/ns/net", &host); err != nil {
+		return err
+	}
+	if segment.Ino == host.Ino {
+		x.find("high", "namespace", "the segment's namespace is the host's", "tear the segment down and set it up")
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		return err
+	}
+	for _, path := range processes {
+		pid := strings.Split(path, "/")[2]
+		var s unix.Stat_t
+		if unix.Stat(path, &s) == nil && s.Ino == segment.Ino && pid != strconv.Itoa(os.Getpid()) {
+			name, _ := os.ReadFile("/proc/" + pid + "/comm")
+			x.find("high", "process", fmt.Sprintf("process %s (%s) runs in the segment", pid, strings.TrimSpace(string(name))), "end it: nothing lives in a segment")
+		}
+	}
+	return nil
+}
+
+// sockets looks for those that the plan has no use for.
+func (x *examination) sockets() error {
+	for _, kind := range []string{"raw", "raw6", "packet", "udp", "udp6", "udplite", "udplite6", "icmp", "icmp6"} {
+		lines, err := procLines(kind)
+		if err != nil {
+			return err
+		}
+		if len(lines) > 0 {
+			x.find("high", "socket", fmt.Sprintf("%d %s socket(s) in the segment", len(lines), kind), "find its process with ss -p inside the namespace and end it")
+		}
+	}
+	for _, kind := range []string{"tcp", "tcp6"} {
+		lines, err := procLines(kind)
+		if err != nil {
+			return err
+		}
+		for _, fields := range lines {
+			if len(fields) < 4 {
+				return fmt.Errorf("read /proc/net/%s: a line of %d fields", kind, len(fields))
+			}
+			local, err := procAddress(fields[1])
+			if err != nil {
+				return err
+			}
+			remote, err := procAddress(fields[2])
+			if err != nil {
+				return err
+			}
+			d := x.plan.device(remote.Addr())
+			switch {
+			case x.plan.called(local): // listens for a device's call, or is one
+			case d != nil && slices.Contains(d.Ports, remote.Port()):
+			case fields[3] == "0A": // TCP_LISTEN
+				x.find("high", "socket", fmt.Sprintf("a TCP socket listens at %v", local), "find its process with ss -p inside the namespace and end it")
+			default: // the filters let nothing of it through
+				x.find("low", "socket", fmt.Sprintf("a TCP connection at %v to %v, which is not declared", local, remote), "wait for its end: it may be of an earlier plan")
+			}
+		}
+	}
+	return nil
+}
+
+// procLines reads /proc/net/NAME without its heading.
+func procLines(name string) ([][]string, error) {
+	b, err := os.ReadFile("/proc/thread-self/net/" + name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the kernel has no such sockets
+	}
+	if err != nil {
+		return nil, err
+	}
+	var lines [][]string
+	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		if i > 0 {
+			lines = append(lines, strings.Fields(line))
+		}
+	}
+	return lines, nil
+}
+
+// procAddress reads an address of /proc/net/tcp: words of 32 bits in the machine's order.
+func procAddress(s string) (netip.AddrPort, error) {
+	word, port, _ := strings.Cut(s, ":")
+	b, err := hex.DecodeString(word)
+	n, err2 := strconv.ParseUint(port, 16, 16)
+	if err != nil || err2 != nil || len(b)%4 != 0 {
+		return netip.AddrPort{}, fmt.Errorf("read socket address %q", s)
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
+	}
+	a, ok := netip.AddrFromSlice(b)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("read socket address %q", s)
+	}
+	return netip.AddrPortFrom(a.Unmap(), uint16(n)), nil
+}

@@ -1,0 +1,129 @@
+package segment
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// seqpacket is a pair of connected sockets as a daemon and its helper have.
+func seqpacket(t *testing.T) (a, b *net.UnixConn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make([]*net.UnixConn, 2)
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "helper")
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = c.(*net.UnixConn)
+		t.Cleanup(func() { c.Close() })
+	}
+	return conns[0], conns[1]
+}
+
+func TestHelper(t *testing.T) {
+	w := newWorld(t)
+	w.setup()
+	w.echo(w.device, "tcp4", fmt.Sprintf("10.9.0.7:%d", servicePort))
+	here, there := seqpacket(t)
+	served := make(chan error, 1)
+	go func() { served <- Serve(context.Background(), there, w.local, []Plan{w.plan}) }()
+	client := NewClient(here)
+	s := New(client, w.plan)
+
+	c, err := s.Dial(within(t, 10*time.Second), ap(deviceAddr, servicePort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := pingPong(c); err != nil {
+		t.Error(err)
+	}
+	l, err := s.Listen(context.Background(), ap(ownAddr, callPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w.in(w.device, func() error {
+		c, err := net.DialTimeout("tcp", ap(ownAddr, callPort).String(), 10*time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	if in, err := l.Accept(); err != nil {
+		t.Error(err)
+	} else {
+		in.Close()
+	}
+
+	list, err := client.Findings(context.Background(), w.plan)
+	if err != nil || len(list) != 1 || list[0].Code != "laboratory" {
+		t.Errorf("findings %v, %v", list, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	events, watched := make(chan Event, 100), make(chan error, 1)
+	go func() { watched <- s.Watch(ctx, func(e Event) { events <- e }) }()
+	device := w.tap(w.device, "dev0")
+	for i := 0; len(events) == 0 && i < 500; i++ {
+		device.send(ether(everyone, stranger, 0x88cc, []byte{0, 0}))
+		device.seen()
+	}
+	cancel()
+	<-watched
+
+	// What the plan does not declare, the helper refuses, whatever the client's plan says.
+	wide := w.plan
+	wide.Devices = []Device{{ID: "x", MAC: stranger, Addresses: w.plan.Devices[0].Addresses, Ports: []uint16{22}, Calls: []uint16{23}}}
+	if _, err := New(client, wide).Dial(within(t, 10*time.Second), ap(deviceAddr, 22)); err == nil || !strings.Contains(err.Error(), "no device declares it") {
+		t.Errorf("dialled what is not declared: %v", err)
+	}
+	if _, err := New(client, wide).Listen(context.Background(), ap(ownAddr, 23)); err == nil || !strings.Contains(err.Error(), "no device declares it") {
+		t.Errorf("listens where nobody calls: %v", err)
+	}
+	wide.Name = "other"
+	if _, err := client.Findings(context.Background(), wide); err == nil || !strings.Contains(err.Error(), "no such plan") {
+		t.Errorf("an unknown segment: %v", err)
+	}
+	client.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if err := pingPong(c); err != nil {
+		t.Error("a session after its helper:", err)
+	}
+}
+
+// A client that does not keep to the protocol is not served any longer.
+func TestHelperHostile(t *testing.T) {
+	for _, message := range []string{"", "{}x", "null x", `{"do":"dial","segment":"icu","extra":1}`, `{"do":"dial","segment":"icu","address":"nowhere"}`,
+		`{"do":"dial","segment":"icu"}` + strings.Repeat(" ", maxRequest), "\x00"} {
+		here, there := seqpacket(t)
+		served := make(chan error, 1)
+		go func() { served <- Serve(context.Background(), there, Local{}, nil) }()
+		if _, err := here.Write([]byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-served:
+			if err == nil && message != "" {
+				t.Errorf("%q: served on", message)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%q: still served", message)
+		}
+		here.Close()
+	}
+}

@@ -1,0 +1,142 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWatch(t *testing.T) {
+	w := newWorld(t)
+	w.setup()
+	s := New(w.local, w.plan)
+	device := w.tap(w.device, "dev0")
+	ctx, cancel := context.WithCancel(context.Background())
+	events, done := make(chan Event, 100), make(chan error, 1)
+	go func() { done <- s.Watch(ctx, func(e Event) { events <- e }) }()
+	next := func() Event {
+		t.Helper()
+		for {
+			select {
+			case e := <-events:
+				if e.From != netip.IPv6Unspecified() { // the device's own MLD, at a time of its own
+					return e
+				}
+			case err := <-done:
+				t.Fatal(err)
+			case <-time.After(10 * time.Second):
+				t.Fatal("no event")
+			}
+		}
+	}
+	// The watcher is there as soon as it tells something.
+	beacon := ether(w.gatewayMAC, w.deviceMAC, 0x0800, ip4Packet(deviceAddr, addr("202.114.4.119"), 64, 17, nil, udpDatagram(deviceAddr, addr("202.114.4.119"), 515, 515, []byte("HB"))))
+	for i := 0; len(events) == 0 && i < 500; i++ {
+		device.send(beacon)
+		device.seen()
+	}
+	e := next()
+	if e.Kind != Undeclared || e.Device != "mon-7" || e.To != netip.MustParseAddrPort("202.114.4.119:515") || e.Protocol != "udp" || e.Count != 1 {
+		t.Errorf("a beacon: %v", e)
+	}
+
+	device.send(ether(everyone, stranger, 0x0806, arpPacket(1, stranger, addr("10.9.0.66"), MAC{}, ownAddr)))
+	for e = next(); e.Kind == Undeclared; e = next() { // a longer burst of the beacon
+	}
+	if e.Kind != Stranger || e.MAC != stranger || e.From != addr("10.9.0.66") || e.Protocol != "arp" {
+		t.Errorf("a stranger: %v", e)
+	}
+	device.send(ether(w.gatewayMAC, stranger, 0x86dd, ip6Packet(deviceAddr6, ownAddr6, 64, 6, tcpSegment(deviceAddr6, ownAddr6, 5000, callPort, 2))))
+	if e = next(); e.Kind != Moved || e.Device != "mon-7" || e.MAC != stranger {
+		t.Errorf("a moved address: %v", e)
+	}
+
+	if err := s.Watch(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "somebody watches it already") {
+		t.Errorf("a second watcher: %v", err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A flood is bounded by the kernel and told a few times.
+func TestWatchFlood(t *testing.T) {
+	w := newWorld(t)
+	w.setup()
+	device := w.tap(w.device, "dev0")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan []Event, 1)
+	go func() {
+		var list []Event
+		New(w.local, w.plan).Watch(ctx, func(e Event) { list = append(list, e) })
+		done <- list
+	}()
+	beacon := ether(w.gatewayMAC, w.deviceMAC, 0x88cc, []byte{0, 0})
+	for range 20_000 {
+		device.send(beacon)
+	}
+	device.seen()
+	cancel()
+	if list := <-done; len(list) > 5 {
+		t.Errorf("%d events of one burst: %v", len(list), list)
+	}
+}
+
+func TestBursts(t *testing.T) {
+	b := bursts{seen: map[burst]*Event{}}
+	now := time.Unix(1000, 0)
+	beacon := Event{Kind: Undeclared, Device: "mon-7", Protocol: "udp", To: netip.MustParseAddrPort("192.0.2.1:515")}
+	var told []uint64
+	for range 1234 {
+		if e, first := b.add(beacon, now); first {
+			told = append(told, e.Count)
+		}
+	}
+	if fmt.Sprint(told) != "[1 10 100 1000]" {
+		t.Errorf("told at %v", told)
+	}
+	if e, first := b.add(beacon, now.Add(2*quiet)); !first || e.Count != 1 {
+		t.Errorf("after a pause: %v %v", e, first)
+	}
+	var floods int
+	for i := range 3 * maxBursts {
+		e, first := b.add(Event{Kind: Stranger, MAC: MAC{2, 1, 1, 1, byte(i >> 8), byte(i)}}, now.Add(2*quiet))
+		if first && e.Kind == Flood {
+			floods++
+		}
+	}
+	if len(b.seen) > maxBursts+1 || floods == 0 || floods > 4 {
+		t.Errorf("%d bursts are kept, %d floods told", len(b.seen), floods)
+	}
+	b.add(Event{Kind: Stranger, Protocol: "new"}, now.Add(9*quiet))
+	if len(b.seen) != 1 {
+		t.Errorf("%d bursts are kept after they ended", len(b.seen))
+	}
+}
+
+// Foreign bytes: whatever they are, they are described, and a name is a declared device's.
+func FuzzEvent(f *testing.F) {
+	p := Plan{Devices: []Device{{ID: "mon-7", MAC: MAC{2, 0, 0, 0, 9, 7}, Addresses: []netip.Addr{deviceAddr, deviceAddr6}}}}
+	v := view{mac: MAC{2, 0, 0, 0, 9, 7}, gatewayMAC: MAC{2, 0, 0, 0, 9, 1}, farMAC: stranger, ip4: deviceAddr, gateway4: ownAddr, far4: clientAddr,
+		ip6: deviceAddr6, gateway6: ownAddr6, far6: addr("fd01::2"), broadcast4: addr("10.9.0.255")}
+	kinds := map[string]bool{}
+	for _, x := range v.frames() {
+		if !kinds[x.kind] {
+			f.Add(x.bytes[:14], x.bytes[14:])
+		}
+		kinds[x.kind] = true
+	}
+	f.Add([]byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, header, packet []byte) {
+		e := p.event(header, packet)
+		if e.Protocol == "" || (e.Kind != Stranger && e.Device != "mon-7") || (e.Kind == Stranger && e.Device != "") {
+			t.Errorf("%+v", e)
+		}
+		_ = e.String()
+	})
+}
