@@ -194,7 +194,7 @@ func addDemoDevice(file string, d demo.Device, address string) error {
 		settings = fmt.Sprintf(`{"class":%q}`, class)
 	}
 	_, err = config.AddDevice(file, config.Device{
-		ID: d.ID, Address: at.Addr(), Class: d.Class, State: d.State,
+		ID: d.ID, Address: at.Addr(), Profile: d.Profile, Class: d.Class, State: d.State,
 		Services: []config.Service{{Name: d.Protocol, Proto: d.Protocol, Port: at.Port(),
 			Listen: config.Listen{Addr: netip.MustParseAddr("127.0.0.2"), Port: at.Port()}, Settings: []byte(settings)}},
 	}, false)

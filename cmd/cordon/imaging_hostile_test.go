@@ -37,9 +37,9 @@ func tellHostile(t *testing.T, cordon string) {
 	for n := range 129 {
 		many = append(many, presentationContext(byte(2*n+1), dimse.Verification, dimse.ImplicitVRLittleEndian))
 	}
-	echo := pdv(1, 3, command(field(0x0002, dimse.Verification), field(0x0100, 0x30), field(0x0110, 1), field(0x0800, 0x101)))
+	echo := pdv(1, 3, commandSet(field(0x0002, dimse.Verification), field(0x0100, 0x30), field(0x0110, 1), field(0x0800, 0x101)))
 	storing := func(instance string, dataSetType int) []byte {
-		return command(field(0x0002, dimse.CTImageStorage), field(0x0100, 1), field(0x0110, 1), field(0x0700, 0), field(0x0800, dataSetType), field(0x1000, instance))
+		return commandSet(field(0x0002, dimse.CTImageStorage), field(0x0100, 1), field(0x0110, 1), field(0x0700, 0), field(0x0800, dataSetType), field(0x1000, instance))
 	}
 	cut := bytes.Clone(good)
 	binary.BigEndian.PutUint16(cut[6+68+2:], 0xFFFF) // the application context's length
@@ -75,16 +75,16 @@ func tellHostile(t *testing.T, cordon string) {
 		{"a context nobody proposed", good, pdu(dataTF, pdv(99, 3, echo[6:])), "\x07"},
 		{"data without a command", good, pdu(dataTF, pdv(3, 2, make([]byte, 16))), "\x07"},
 		{"a command of another group", good, pdu(dataTF, pdv(1, 3, []byte("\x08\x00\x00\x01\x02\x00\x00\x00\x30\x00"))), "\x07"},
-		{"a command that descends", good, pdu(dataTF, pdv(1, 3, command(field(0x0110, 1), field(0x0100, 0x30), field(0x0800, 0x101)))), "\x07"},
+		{"a command that descends", good, pdu(dataTF, pdv(1, 3, commandSet(field(0x0110, 1), field(0x0100, 0x30), field(0x0800, 0x101)))), "\x07"},
 		{"an element beyond its command", good, pdu(dataTF, pdv(1, 3, []byte("\x00\x00\x00\x01\xff\xff\xff\x7f\x30\x00"))), "\x07"},
 		{"an empty command", good, pdu(dataTF, pdv(1, 3, nil)), "\x07"},
-		{"an answer to nothing", good, pdu(dataTF, pdv(1, 3, command(field(0x0100, 0x8030), field(0x0120, 1), field(0x0800, 0x101), field(0x0900, 0)))), "\x07"},
+		{"an answer to nothing", good, pdu(dataTF, pdv(1, 3, commandSet(field(0x0100, 0x8030), field(0x0120, 1), field(0x0800, 0x101), field(0x0900, 0)))), "\x07"},
 		{"a path for a SOP instance", good, pdu(dataTF, append(pdv(3, 3, storing("../../../../tmp/x", 0)), pdv(3, 2, make([]byte, 16))...)), "\x07\x04"},
 		{"data that was not announced", good, pdu(dataTF, append(pdv(3, 3, storing("1.2.3", 0x101)), pdv(3, 2, make([]byte, 16))...)), "\x07"},
 		{"a data set that is none", good, pdu(dataTF, append(pdv(3, 3, storing("1.2.3", 0)), pdv(3, 2, bytes.Repeat([]byte{0xFF}, 64))...)), "\x07\x04"},
 		{"another instance in the data set", good, pdu(dataTF, append(pdv(3, 3, storing("1.2.3", 0)),
 			pdv(3, 2, append([]byte("\x08\x00\x16\x00\x1a\x00\x00\x00"+dimse.CTImageStorage+"\x00"), "\x08\x00\x18\x00\x06\x00\x00\x001.2.4\x00"...))...)), "\x07\x04"},
-		{"an unknown command", good, pdu(dataTF, pdv(1, 3, command(field(0x0100, 0x99), field(0x0110, 1), field(0x0800, 0x101)))), "\x07\x04"},
+		{"an unknown command", good, pdu(dataTF, pdv(1, 3, commandSet(field(0x0100, 0x99), field(0x0110, 1), field(0x0800, 0x101)))), "\x07\x04"},
 	} {
 		conn := s.dial(t, "kim")
 		if _, err := conn.Write(c.first); err != nil {
@@ -194,4 +194,4 @@ func field(element uint16, value any) []byte {
 }
 
 // command is a command set without its group length, which may be absent.
-func command(elements ...[]byte) []byte { return bytes.Join(elements, nil) }
+func commandSet(elements ...[]byte) []byte { return bytes.Join(elements, nil) }

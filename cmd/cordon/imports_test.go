@@ -31,10 +31,14 @@ var imports = []struct{ from, may, because string }{
 
 	{"plugins/sdk", "policy", "what a plugin's author imports: light, and without anything to call out with"},
 	{"plugins/sdk/conformance", "plugins/sdk policy", "as the contract it proves"},
+	{"plugins/astm", "plugins/sdk policy", "a pure parser"},
+	{"plugins/command", "plugins/sdk policy", "a pure parser"},
 	{"plugins/dicom", "plugins/sdk policy", "a pure parser"},
 	{"plugins/hl7", "plugins/sdk policy", "a pure parser"},
 	{"plugins/http", "plugins/sdk policy", "a pure parser"},
 	{"plugins/modbus", "plugins/sdk policy", "a pure parser"},
+	{"plugins/mqtt", "plugins/sdk policy", "a pure parser"},
+	{"plugins/poct1a", "plugins/sdk policy", "a pure parser"},
 	{"plugins/stream", "plugins/sdk policy", "a pure parser"},
 	{"plugins/wire", "plugins/sdk policy golang.org/x/sys/...", "frames and windows, no processes"},
 	{"plugins/control", "github.com/hashicorp/go-plugin/... google.golang.org/grpc/... google.golang.org/protobuf/...", "go-plugin and gRPC carry control only, never bytes of a session"},
@@ -43,15 +47,19 @@ var imports = []struct{ from, may, because string }{
 	{"plugins", "plugins/control plugins/sdk plugins/wire policy github.com/hashicorp/... golang.org/x/sys/... google.golang.org/grpc/...",
 		"launches and supervises: it knows no protocol and none of the built-in plugins"},
 
+	{"gateway/segment", "github.com/google/nftables/... github.com/vishvananda/netlink/... golang.org/x/sys/...",
+		"namespaces, links and rules, and only here; its sockets are all the gateway needs of it"},
 	{"gateway/audit", "policy golang.org/x/mod/... golang.org/x/sys/...", "an auditor's offline checker links it"},
 	{"gateway", "certs gateway/audit plugins plugins/sdk policy golang.org/x/sys/...",
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/audit plugins plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/sdk plugins/sdk/serve plugins/stream policy policy/rego " +
+	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/audit plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/rego " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
-	{"deploy/demo", "deploy/dimse policy", "plays clients and devices from outside"},
+	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},
+	{"deploy/poct", "", "a POCT1-A peer that shares nothing with the inspector it is tried against"},
+	{"deploy/demo", "deploy/astm deploy/dimse policy", "plays clients and devices from outside"},
 	{"deploy/bench", "deploy/dimse policy policy/rego", "measures the gateway from outside"},
 }
 
@@ -63,6 +71,10 @@ var forbidden = []struct{ from, not, because string }{
 	{"plugins/hl7", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 	{"plugins/http", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 	{"plugins/modbus", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
+	{"plugins/command", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
+	{"plugins/astm", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
+	{"plugins/mqtt", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
+	{"plugins/poct1a", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 	{"plugins/stream", "net net/http os os/exec syscall unsafe", "an inspector is a function of bytes"},
 }
 

@@ -174,12 +174,12 @@ func tellDemo(t *testing.T, cordon string) {
 		t.Fatal(err)
 	}
 	var plugins []int
-	eventually(func() bool { plugins = children(t, cmd.Process.Pid); return len(plugins) == 3 })
+	eventually(func() bool { plugins = children(t, cmd.Process.Pid); return len(plugins) == 6 })
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the demo ends with %v: %s", err, stderr.String())
 	}
-	if len(plugins) != 3 {
-		t.Errorf("the demo started %d processes, want a plugin for each of 3 protocols", len(plugins))
+	if len(plugins) != 6 {
+		t.Errorf("the demo started %d processes, want a plugin for each of 6 protocols", len(plugins))
 	}
 	for _, pid := range plugins {
 		if !eventually(func() bool { return !alive(pid) }) {

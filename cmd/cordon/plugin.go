@@ -9,10 +9,14 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/plugins"
+	"cordon/plugins/astm"
+	"cordon/plugins/command"
 	"cordon/plugins/dicom"
 	"cordon/plugins/hl7"
 	"cordon/plugins/http"
 	"cordon/plugins/modbus"
+	"cordon/plugins/mqtt"
+	"cordon/plugins/poct1a"
 	"cordon/plugins/sdk"
 	"cordon/plugins/sdk/serve"
 	"cordon/plugins/stream"
@@ -21,18 +25,27 @@ import (
 // builtins are the protocols that come with this program, by name.
 func builtins() map[string]sdk.Protocol {
 	return map[string]sdk.Protocol{
-		"dicom":  dicom.Protocol(),
-		"http":   http.Protocol(),
-		"hl7":    hl7.Protocol(),
-		"modbus": modbus.Protocol(),
-		"stream": stream.Protocol(),
+		"astm":    astm.Protocol(),
+		"command": command.Protocol(),
+		"dicom":   dicom.Protocol(),
+		"http":    http.Protocol(),
+		"hl7":     hl7.Protocol(),
+		"modbus":  modbus.Protocol(),
+		"mqtt":    mqtt.Protocol(),
+		"poct1a":  poct1a.Protocol(),
+		"stream":  stream.Protocol(),
 	}
 }
 
 // answers are, by protocol, what a device may be told that asked for what is refused.
 // Where a protocol lets no device ask there is none.
 func answers() map[string]func([]byte) error {
-	return map[string]func([]byte) error{"dicom": dicom.Answer}
+	return map[string]func([]byte) error{
+		"astm":   astm.Answer,
+		"dicom":  dicom.Answer,
+		"mqtt":   mqtt.Answer,
+		"poct1a": poct1a.Answer,
+	}
 }
 
 // protocols are the names of builtins and of the plugins that are configured besides, sorted.

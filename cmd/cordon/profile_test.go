@@ -8,7 +8,41 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/config"
+	"cordon/policy/rego"
 )
+
+// Every patch is some shipped profile's, every profile's patches exist, and the plugins like
+// what every profile sets.
+func TestProfilesAndPatches(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "policy")
+	if err := rego.WriteShipped(dir); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := rego.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have, named []string
+	for _, p := range engine.Patches() {
+		have = append(have, p.Name)
+	}
+	file := filepath.Join(t.TempDir(), config.FileName)
+	a := &app{file: file}
+	for _, name := range config.ShippedProfiles() {
+		p, _, err := config.LoadProfile(file, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.checkProfile(name, p); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		named = append(named, p.Patches...)
+	}
+	slices.Sort(named)
+	if named = slices.Compact(named); !slices.Equal(named, have) {
+		t.Errorf("profiles name the patches %q, the policy has %q", named, have)
+	}
+}
 
 // tellProfile adds a device of a known type and one of the site's own, as an engineer does.
 func tellProfile(t *testing.T, cordon string) {

@@ -10,12 +10,16 @@ package demo
 
 import "cordon/policy"
 
+// patient is the ward's, and invented.
+const patient = "100123"
+
 // Device is one simulated device.
 type Device struct {
 	ID       string
-	Class    string
+	Profile  string // that the gateway knows the type by, or ""
+	Class    string // "" if the profile says it
 	State    string // of package policy
-	Protocol string // "hl7", "dicom" or "stream"
+	Protocol string
 	Settings map[string]string
 }
 
@@ -28,6 +32,9 @@ func Devices() []Device {
 		{ID: "pump-5", Class: "pump/infusion", State: policy.StateMaintenance, Protocol: "hl7"},
 		{ID: "ct-2", Class: "imaging/ct", State: policy.StateActive, Protocol: "dicom"},
 		{ID: "pacs-1", Class: "imaging/archive", State: policy.StateActive, Protocol: "dicom"},
+		{ID: "chiller-1", Class: "facility/chiller", State: policy.StateActive, Protocol: "modbus"},
+		{ID: "gas-2", Class: "analyser/blood-gas", State: policy.StateActive, Protocol: "astm"},
+		{ID: "pole-6", Profile: "bd-alaris-gateway", State: policy.StateMaintenance, Protocol: "http"},
 		{ID: "vent-4", Class: "ventilator/icu", State: policy.StateActive, Protocol: "stream", Settings: map[string]string{"class": "read"}},
 	}
 }
@@ -77,32 +84,41 @@ const (
 type Act struct {
 	Who    Person
 	Device string
-	What   string // an HL7 message type "ORU^R01", a DIMSE service "C-STORE", or "session" on a stream
+	What   string // in the protocol's words: "ORU^R01", "C-STORE", "read", "GET /status"
 	Want   Outcome
 }
 
 // Play is what happens on the ward, over and over.
 func Play() []Act {
 	return []Act{
-		{engine, "mon-7", "ORU^R01", Allowed},       // results of the laboratory
-		{nurse, "mon-7", "ORU^R01", Refused},        // a nurse does not write results
-		{nurse, "mon-7", "ORU^R40", Allowed},        // but passes an alarm on
-		{intruder, "mon-7", "ORU^R01", Stopped},     // no certificate, no handshake
-		{radiologist, "mon-7", "QRY^A19", Allowed},  // asks for a patient
-		{radiologist, "pump-3", "RGV^O15", Refused}, // does not program pumps
-		{engine, "lab-1", "ORM^O01", Allowed},       // an order for the analyser
-		{nurse, "lab-1", "QRY^A19", Refused},        // nothing there is hers
-		{vendor, "pump-3", "RGV^O15", Refused},      // not while the pump is in use
-		{vendor, "pump-5", "RGV^O15", Allowed},      // while it is being serviced
-		{scanner, "pacs-1", "C-STORE", Allowed},     // archives an image
-		{radiologist, "pacs-1", "C-FIND", Allowed},  // looks for the study
-		{radiologist, "pacs-1", "C-MOVE", Allowed},  // and has it sent to her workstation
-		{scanner, "pacs-1", "C-MOVE", Refused},      // a scanner fetches no images
-		{nurse, "pacs-1", "C-STORE", Refused},       // nothing there is hers
-		{impostor, "pacs-1", "C-FIND", Refused},     // a scanner's certificate under another's name
-		{engine, "ct-2", "C-ECHO", Refused},         // results are its business, images are not
-		{vendor, "ct-2", "C-ECHO", Refused},         // not while the scanner is in use
-		{engineer, "vent-4", "session", Allowed},    // reads a ventilator's log
-		{vendor, "vent-4", "session", Refused},      // may not
+		{engine, "mon-7", "ORU^R01", Allowed},        // results of the laboratory
+		{nurse, "mon-7", "ORU^R01", Refused},         // a nurse does not write results
+		{nurse, "mon-7", "ORU^R40", Allowed},         // but passes an alarm on
+		{intruder, "mon-7", "ORU^R01", Stopped},      // no certificate, no handshake
+		{radiologist, "mon-7", "QRY^A19", Allowed},   // asks for a patient
+		{radiologist, "pump-3", "RGV^O15", Refused},  // does not program pumps
+		{engine, "lab-1", "ORM^O01", Allowed},        // an order for the analyser
+		{nurse, "lab-1", "QRY^A19", Refused},         // nothing there is hers
+		{vendor, "pump-3", "RGV^O15", Refused},       // not while the pump is in use
+		{vendor, "pump-5", "RGV^O15", Allowed},       // while it is being serviced
+		{scanner, "pacs-1", "C-STORE", Allowed},      // archives an image
+		{radiologist, "pacs-1", "C-FIND", Allowed},   // looks for the study
+		{radiologist, "pacs-1", "C-MOVE", Allowed},   // and has it sent to her workstation
+		{scanner, "pacs-1", "C-MOVE", Refused},       // a scanner fetches no images
+		{nurse, "pacs-1", "C-STORE", Refused},        // nothing there is hers
+		{impostor, "pacs-1", "C-FIND", Refused},      // a scanner's certificate under another's name
+		{engine, "ct-2", "C-ECHO", Refused},          // results are its business, images are not
+		{vendor, "ct-2", "C-ECHO", Refused},          // not while the scanner is in use
+		{engineer, "chiller-1", "read", Allowed},     // is it cold enough
+		{engineer, "chiller-1", "setpoint", Refused}, // reading is all the default policy lets her
+		{nurse, "chiller-1", "read", Refused},        // nothing there is hers
+		{engine, "gas-2", "order", Allowed},          // asks for tests, and gets the results
+		{engine, "gas-2", "cancel", Refused},         // writes orders, but controls nothing
+		{nurse, "gas-2", "order", Refused},           // nothing there is hers
+		{engineer, "pole-6", "GET /status", Allowed}, // a page without a password
+		{nurse, "pole-6", "GET /status", Refused},    // her role has nothing there
+		{vendor, "pole-6", "POST /upload", Refused},  // a virtual patch, even in maintenance
+		{engineer, "vent-4", "session", Allowed},     // reads a ventilator's log
+		{vendor, "vent-4", "session", Refused},       // may not
 	}
 }

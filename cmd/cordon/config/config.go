@@ -101,7 +101,7 @@ func (d *Device) Patches() []string { return d.patches }
 // settings of the protocol's plugin.
 type Service struct {
 	Name          string          // The key in the file, with the same characters as a device's id.
-	Proto         string          // The protocol, which names the plugin: dicom, hl7, http, modbus, stream.
+	Proto         string          // The protocol, which names the plugin: astm, command, dicom, hl7, http, modbus, mqtt, poct1a, stream.
 	Port          uint16          // The device's TCP port.
 	Listen        Listen          // Where the gateway listens for this service: address:port, or :port for every address.
 	Sessions      int             // Sessions the device takes at a time, 1 to 1000000. Default: no limit of its own.

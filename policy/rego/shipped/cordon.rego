@@ -1,7 +1,7 @@
 # Cordon's default policy: roles × device class × class of operation.
 #
-# The permissions are in data.yaml; this file says how they are read, dicom.rego what
-# DICOM adds, patches.rego what is refused in any case. What no rule allows is refused.
+# The permissions are in data.yaml; this file says how they are read, dicom.rego and mqtt.rego
+# what those protocols add, patches.rego what is refused in any case. What no rule allows is refused.
 # `cordon check` compiles it and runs its tests.
 package cordon
 
@@ -58,16 +58,16 @@ known if input.operation.class != "unknown"
 # The class of operation that must be permitted.
 class := input.operation.class if input.session.direction == "inbound"
 
-# Whoever connects to an analyser reads what it sends of itself: results, events, and
+# Whoever connects to an analyser or a broker reads what it sends of itself: results, events,
 # questions for its orders. For what else a device may ask of its client see dicom.rego.
 class := "read" if {
 	input.session.direction == "outbound"
-	input.service.protocol in {"astm", "poct1a"}
-	input.operation.class in {"query", "write", "notify"}
+	input.service.protocol in {"astm", "mqtt", "poct1a"}
+	input.operation.class in {"query", "read", "write", "notify"}
 }
 
-# The role may do this in this protocol. dicom.rego says so for DICOM.
-fits(_) if input.service.protocol != "dicom"
+# The role may do this in this protocol. dicom.rego and mqtt.rego say so for theirs.
+fits(_) if not input.service.protocol in {"dicom", "mqtt"}
 
 # Whoever opens the dialogue does it under a name of its own.
 bound if input.operation.name != "dicom:A-ASSOCIATE"

@@ -102,21 +102,19 @@ test_quarantine_refuses_all if {
 
 # What an analyser sends on a client's session is the client's to read.
 test_outbound if {
-	every protocol in {"astm", "poct1a", "hl7", "stream"} {
+	every protocol, sendable in {
+		"astm": {"session", "query", "read", "write", "notify"},
+		"mqtt": {"session", "query", "read", "write", "notify"},
+		"poct1a": {"session", "query", "read", "write", "notify"},
+		"hl7": {"session"},
+		"stream": {"session"},
+	} {
 		every operation_class in operation_classes {
-			sent(protocol, "interface-engine", operation_class) == (operation_class in sendable(protocol))
+			sent(protocol, "interface-engine", operation_class) == (operation_class in sendable)
 			not sent(protocol, "nurse", operation_class)
 		}
 	}
 }
-
-sendable("astm") := {"session", "query", "write", "notify"}
-
-sendable("poct1a") := {"session", "query", "write", "notify"}
-
-sendable("hl7") := {"session"}
-
-sendable("stream") := {"session"}
 
 sent(protocol, role, operation_class) := answer if {
 	answer := cordon.allow with input as object.union(

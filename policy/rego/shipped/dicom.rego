@@ -88,7 +88,9 @@ destination_listed if input.operation.attributes.move_destination in data.move_d
 # It is answered as unknown: the device need not say which destinations it knows.
 obligations contains "dicom:move-destination-unknown" if { input.service.protocol == "dicom"; unreachable }
 
-misfit := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
+misfit := not_dicom if input.service.protocol == "dicom"
+
+not_dicom := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
 	unreachable
 } else := "the data set cannot be read in its transfer syntax" if {
 	unreadable

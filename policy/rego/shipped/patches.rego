@@ -164,7 +164,7 @@ patched contains "infinity-delta-strict" if {
 }
 
 # METADATA
-# title: No service directives to the handheld meters' base units
+# title: No directives but those of POCT1-A to the handheld meters' base units
 # related_resources:
 #   - ref: https://www.cisa.gov/news-events/ics-medical-advisories/icsma-18-310-01
 # custom:
@@ -173,12 +173,12 @@ patched contains "infinity-delta-strict" if {
 #   signed_off: cordon 2026-11-22
 patched contains "roche-poc-directives" if {
 	input.device.profile == "roche-poc-handheld"
-	not talking
+	input.operation.class == "unknown"
 }
 
-talking if {
-	input.service.protocol == "poct1a"
-	input.operation.class in {"", "session", "read", "query", "write", "notify"}
+patched contains "roche-poc-directives" if {
+	input.device.profile == "roche-poc-handheld"
+	input.service.protocol != "poct1a"
 }
 
 # Connecting, and what does not change a device.

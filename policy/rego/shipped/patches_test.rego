@@ -106,8 +106,8 @@ cases := {
 	},
 	"roche-poc-directives": {
 		"profiles": ["roche-poc-handheld"],
-		"refused": [over("poct1a", "control"), over("poct1a", "admin"), over("http", "read"), connecting("stream")],
-		"passes": [over("poct1a", "write"), over("poct1a", "query"), over("poct1a", "read"), over("poct1a", "notify"), over("poct1a", "session"), connecting("poct1a")],
+		"refused": [over("poct1a", "unknown"), over("http", "read"), connecting("stream")],
+		"passes": [over("poct1a", "write"), over("poct1a", "query"), over("poct1a", "read"), over("poct1a", "notify"), over("poct1a", "session"), over("poct1a", "control"), over("poct1a", "admin"), connecting("poct1a")],
 	},
 }
 
