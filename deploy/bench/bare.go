@@ -5,24 +5,23 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// runBare is the process to compare with: it verifies the client's certificate and copies.
+// runBare is the process to compare with: it verifies the client's certificate and copies. Its
+// arguments are devices' addresses, for each of which it listens.
 func runBare(args []string) error {
 	f := flag.NewFlagSet("bare", flag.ContinueOnError)
 	dir := f.String("dir", "", "directory of server.pem, server.key and ca.pem")
-	hl7 := f.String("hl7", "", "address of the HL7 device")
-	stream := f.String("stream", "", "address of the stream device")
-	dicom := f.String("dicom", "", "address of the DICOM device")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -41,7 +40,7 @@ func runBare(args []string) error {
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
 	}
 	var serving sync.WaitGroup
-	for _, backend := range []string{*hl7, *stream, *dicom} {
+	for _, backend := range f.Args() {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -84,7 +83,11 @@ func copyBoth(c *tls.Conn, backend string) {
 
 // startBare starts the process.
 func (w *world) startBare(ctx context.Context) (*proxy, error) {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "bare", "-dir", w.pki, "-hl7", w.hl7, "-stream", w.stream, "-dicom", w.dicom)
+	protocols := slices.Sorted(maps.Keys(w.device))
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "bare", "-dir", w.pki)
+	for _, protocol := range protocols {
+		cmd.Args = append(cmd.Args, w.device[protocol])
+	}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -97,18 +100,19 @@ func (w *world) startBare(ctx context.Context) (*proxy, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(out)
-	hl7, err1 := r.ReadString('\n')
-	stream, err2 := r.ReadString('\n')
-	dicom, err3 := r.ReadString('\n')
 	p := &proxy{
-		name: "bare", hl7: strings.TrimSpace(hl7), stream: strings.TrimSpace(stream), dicom: strings.TrimSpace(dicom),
+		name: "bare", address: map[string]string{},
 		pids: func() []int { return []int{cmd.Process.Pid} },
 		stop: func() { in.Close(); cmd.Wait() },
 	}
-	if err := errors.Join(err1, err2, err3); err != nil {
-		p.stop()
-		return nil, err
+	r := bufio.NewReader(out)
+	for _, protocol := range protocols {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			p.stop()
+			return nil, err
+		}
+		p.address[protocol] = strings.TrimSpace(line)
 	}
 	return p, nil
 }

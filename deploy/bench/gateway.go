@@ -27,14 +27,14 @@ import (
 	"cordon/policy/rego"
 )
 
-// world is what both proxies stand in: devices, certificates, and the gateway's directory.
+// world is what the proxies stand in: devices, certificates, and the gateway's directory.
 type world struct {
-	dir, pki    string
-	cordon      string // the program
-	hl7, stream string // addresses of the devices
-	dicom       string
-	client      *tls.Config
-	devices     io.Closer
+	dir, pki string
+	cordon   string            // the program
+	today    string            // directory of what nginx and OPA need
+	device   map[string]string // addresses by protocol
+	client   *tls.Config
+	devices  io.Closer
 }
 
 func newWorld(ctx context.Context) (*world, error) {
@@ -56,11 +56,15 @@ func newWorld(ctx context.Context) (*world, error) {
 	steps := [][]string{
 		{"init", w.dir},
 		{"device", "add", "mon-7", "--dir", w.dir, "--class", "monitor/bedside", "--protocol", "hl7", "--address", "127.0.0.1",
-			"--port", port(w.hl7), "--listen", freeAddress()},
+			"--port", port(w.device["hl7"]), "--listen", freeAddress()},
 		{"device", "add", "vent-4", "--dir", w.dir, "--class", "ventilator/icu", "--protocol", "stream", "--address", "127.0.0.1",
-			"--port", port(w.stream), "--listen", freeAddress(), "--set", "class=read"},
+			"--port", port(w.device["stream"]), "--listen", freeAddress(), "--set", "class=read"},
 		{"device", "add", "pacs-1", "--dir", w.dir, "--class", "imaging/archive", "--protocol", "dicom", "--address", "127.0.0.1",
-			"--port", port(w.dicom), "--listen", freeAddress()},
+			"--port", port(w.device["dicom"]), "--listen", freeAddress()},
+		{"device", "add", "rack-1", "--dir", w.dir, "--class", "pump/infusion", "--protocol", "modbus", "--address", "127.0.0.1",
+			"--port", port(w.device["modbus"]), "--listen", freeAddress()},
+		{"device", "add", "web-1", "--dir", w.dir, "--class", "pump/web", "--protocol", "http", "--address", "127.0.0.1",
+			"--port", port(w.device["http"]), "--listen", freeAddress()},
 		{"cert", "issue", "--dir", w.dir, "--user", "load", "--role", "radiologist", "--role", "biomed", "--out", filepath.Join(w.pki, "client")},
 	}
 	for _, args := range steps {
@@ -145,7 +149,7 @@ func (w *world) startGateway(ctx context.Context) (*proxy, error) {
 		return nil, err
 	}
 	p := &proxy{
-		name: "cordon",
+		name: "cordon", address: map[string]string{},
 		pids: func() []int { return family(cmd.Process.Pid) },
 		stop: func() { cmd.Process.Signal(syscall.SIGTERM); io.Copy(io.Discard, out); cmd.Wait() },
 	}
@@ -163,14 +167,7 @@ func (w *world) startGateway(ctx context.Context) (*proxy, error) {
 		json.Unmarshal(line, &ready)
 	}
 	for _, l := range ready.Listeners {
-		switch l.Service {
-		case "hl7":
-			p.hl7 = l.Address
-		case "stream":
-			p.stream = l.Address
-		case "dicom":
-			p.dicom = l.Address
-		}
+		p.address[l.Service] = l.Address
 	}
 	go io.Copy(io.Discard, r)
 	return p, nil

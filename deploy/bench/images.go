@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -69,19 +68,18 @@ func succeeded(answer dimse.Answer, err error) error {
 }
 
 func (b *bench) echoLatency(ctx context.Context, p *proxy) (float64, error) {
-	took, err := b.world.echo(ctx, p.dicom, time.Now().Add(b.short))
+	took, err := b.world.echo(ctx, p.address["dicom"], time.Now().Add(b.short))
 	if err != nil {
 		return 0, err
 	}
-	slices.Sort(took)
-	return float64(took[len(took)/2].Nanoseconds()) / 1000, nil
+	return middle(took), nil
 }
 
 func (b *bench) echoCPU(ctx context.Context, p *proxy) (float64, error) {
 	var count atomic.Int64
 	cpu, err := b.cpu(p, func() error {
 		return parallel(32, func() error {
-			took, err := b.world.echo(ctx, p.dicom, time.Now().Add(b.short))
+			took, err := b.world.echo(ctx, p.address["dicom"], time.Now().Add(b.short))
 			count.Add(int64(len(took)))
 			return err
 		})
@@ -112,7 +110,7 @@ func (b *bench) getCPU(ctx context.Context, p *proxy, pdu uint32) (float64, erro
 func (b *bench) imageCPU(ctx context.Context, p *proxy, pdu uint32, move func(a *dimse.Association, number int) error) (float64, error) {
 	moved := 0
 	cpu, err := b.cpu(p, func() error {
-		a, c, err := b.world.associate(ctx, p.dicom, pdu)
+		a, c, err := b.world.associate(ctx, p.address["dicom"], pdu)
 		if err != nil {
 			return err
 		}

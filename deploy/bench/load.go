@@ -9,27 +9,9 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
-
-// The small operation: an HL7 result of 1 KiB and an acknowledgement of 200 bytes.
-const controlID = "C00000001"
-
-func request() []byte {
-	m := "MSH|^~\\&|LOAD|WARD|MON|WARD|20261122120000||ORU^R01^ORU_R01|" + controlID + "|P|2.5.1\rPID|1||100123^^^HOSP^MR\rOBX|1|TX|NOTE||"
-	m += strings.Repeat("x", 1024-len(m)-2) + "\r"
-	return []byte("\x0b" + m + "\x1c\r")
-}
-
-func reply() []byte {
-	m := "MSH|^~\\&|MON|WARD|LOAD|WARD|20261122120000||ACK^R01^ACK|A1|P|2.5.1\rMSA|AA|" + controlID + "|"
-	m += strings.Repeat("y", 200-len(m)-4) + "\r"
-	return []byte("\x0b" + m + "\x1c\r")
-}
 
 type closers []net.Listener
 
@@ -40,20 +22,18 @@ func (c closers) Close() error {
 	return nil
 }
 
-// startDevices starts the HL7 device, which acknowledges every frame, the stream device,
-// which takes bytes, or sends as many as the first line asks for, and the archive of
-// images.go.
+// startDevices starts the devices, all in this process, and notes their addresses.
 func (w *world) startDevices() (io.Closer, error) {
 	var all closers
-	for _, d := range []struct {
-		address *string
-		speak   func(net.Conn)
-	}{{&w.hl7, acknowledge}, {&w.stream, pour}, {&w.dicom, archive}} {
+	w.device = map[string]string{}
+	for protocol, speak := range map[string]func(net.Conn){
+		"hl7": answerHL7, "modbus": answerModbus, "http": answerHTTP, "stream": pour, "dicom": archive,
+	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return all, err
 		}
-		*d.address = l.Addr().String()
+		w.device[protocol] = l.Addr().String()
 		all = append(all, l)
 		go func() {
 			for {
@@ -61,28 +41,14 @@ func (w *world) startDevices() (io.Closer, error) {
 				if err != nil {
 					return
 				}
-				go func() { defer c.Close(); d.speak(c) }()
+				go func() { defer c.Close(); speak(c) }()
 			}
 		}()
 	}
 	return all, nil
 }
 
-func acknowledge(c net.Conn) {
-	r, ack := bufio.NewReaderSize(c, 4096), reply()
-	for {
-		if _, err := r.ReadSlice(0x1c); err != nil {
-			return
-		}
-		if _, err := r.ReadByte(); err != nil {
-			return
-		}
-		if _, err := c.Write(ack); err != nil {
-			return
-		}
-	}
-}
-
+// pour takes bytes, or sends as many as the first line asks for.
 func pour(c net.Conn) {
 	r := bufio.NewReader(c)
 	line, err := r.ReadString('\n')
@@ -112,57 +78,12 @@ func (w *world) dial(ctx context.Context, address string) (*tls.Conn, error) {
 	return c.(*tls.Conn), nil
 }
 
-// operate does operations on one connection until the time is up, and returns how long
-// each took.
-func (w *world) operate(ctx context.Context, address string, until time.Time) ([]time.Duration, error) {
-	c, err := w.dial(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	message, answer := request(), make([]byte, len(reply()))
-	var took []time.Duration
-	for time.Now().Before(until) {
-		c.SetDeadline(time.Now().Add(10 * time.Second))
-		began := time.Now()
-		if _, err := c.Write(message); err != nil {
-			return nil, err
-		}
-		if _, err := io.ReadFull(c, answer); err != nil {
-			return nil, err
-		}
-		took = append(took, time.Since(began))
-	}
-	return took, nil
-}
-
-func (b *bench) latency(ctx context.Context, p *proxy) (float64, error) {
-	took, err := b.world.operate(ctx, p.hl7, time.Now().Add(b.short))
-	if err != nil {
-		return 0, err
-	}
-	slices.Sort(took)
-	return float64(took[len(took)/2].Nanoseconds()) / 1000, nil
-}
-
-func (b *bench) operationCPU(ctx context.Context, p *proxy, connections int) (float64, error) {
-	var count atomic.Int64
-	cpu, err := b.cpu(p, func() error {
-		return parallel(connections, func() error {
-			took, err := b.world.operate(ctx, p.hl7, time.Now().Add(b.short))
-			count.Add(int64(len(took)))
-			return err
-		})
-	})
-	return float64(cpu.Nanoseconds()) / 1000 / float64(count.Load()), err
-}
-
 func (b *bench) handshakeCPU(ctx context.Context, p *proxy) (float64, error) {
 	const connections = 600
 	cpu, err := b.cpu(p, func() error {
 		return parallel(4, func() error {
 			for range connections / 4 {
-				c, err := b.world.dial(ctx, p.hl7)
+				c, err := b.world.dial(ctx, p.address["hl7"])
 				if err != nil {
 					return err
 				}
@@ -179,7 +100,7 @@ func (b *bench) handshakeCPU(ctx context.Context, p *proxy) (float64, error) {
 
 func (b *bench) streamCPU(ctx context.Context, p *proxy, up bool) (float64, error) {
 	cpu, err := b.cpu(p, func() error {
-		c, err := b.world.dial(ctx, p.stream)
+		c, err := b.world.dial(ctx, p.address["stream"])
 		if err != nil {
 			return err
 		}
@@ -208,7 +129,7 @@ func (b *bench) streamCPU(ctx context.Context, p *proxy, up bool) (float64, erro
 
 // idleMemory holds sessions that have done one operation each.
 func (b *bench) idleMemory(ctx context.Context, p *proxy) (float64, error) {
-	warm, err := b.world.operate(ctx, p.hl7, time.Now().Add(200*time.Millisecond))
+	warm, err := b.world.operate(ctx, hl7, p, time.Now().Add(200*time.Millisecond))
 	if err != nil || len(warm) == 0 {
 		return 0, errors.Join(err, errors.New("no operation succeeded"))
 	}
@@ -219,15 +140,12 @@ func (b *bench) idleMemory(ctx context.Context, p *proxy) (float64, error) {
 	conns := make(chan *tls.Conn, b.idle)
 	err = parallel(8, func() error {
 		for range b.idle / 8 {
-			c, err := b.world.dial(ctx, p.hl7)
+			c, err := b.world.dial(ctx, p.address["hl7"])
 			if err != nil {
 				return err
 			}
 			conns <- c
-			if _, err := c.Write(request()); err != nil {
-				return err
-			}
-			if _, err := io.ReadFull(c, make([]byte, len(reply()))); err != nil {
+			if err := hl7.begin(c)(); err != nil {
 				return err
 			}
 		}

@@ -1,15 +1,18 @@
 // Command bench measures a gateway beside the least a TLS proxy can be: crypto/tls and
-// io.Copy, which inspects nothing, decides nothing and records nothing. Both run as
-// processes of their own, in turn, in one run, on loopback.
+// io.Copy, which inspects nothing, decides nothing and records nothing; and for HTTP beside
+// what a site would take today: nginx, alone and asking an OPA server about every request.
+// All run as processes of their own, in turn, in one run, on loopback.
 //
 //	go run ./deploy/bench > figures.md
 //
-// Read main.go for what is measured, gateway.go and bare.go for the two that are, load.go
-// and images.go for the clients and devices, proc.go for how CPU and memory are read.
+// Read main.go for what is measured, report.go for how it is compared, gateway.go, bare.go and today.go for those that are,
+// small.go, load.go and images.go for the clients and devices, proc.go for how CPU and
+// memory are read.
 //
 // Compare the columns of one table only: machines differ, and other work on the same
-// machine disturbs both columns alike. CPU time is user and system time of all processes
-// of the proxy, which on loopback contains the kernel's work for both its connections.
+// machine disturbs all columns alike. CPU time is user and system time of all processes
+// of the proxy, plugins and OPA included, which on loopback contains the kernel's work for
+// all its connections.
 package main
 
 import (
@@ -23,22 +26,22 @@ import (
 	"time"
 )
 
-// proxy is one of the two that are measured.
+// proxy is one of those that are measured.
 type proxy struct {
-	name   string
-	hl7    string // addresses to connect to
-	stream string
-	dicom  string
-	pids   func() []int
-	stop   func()
+	name    string
+	address map[string]string // to connect to, by protocol
+	pids    func() []int
+	stop    func()
 }
+
+type measure func(*bench, context.Context, *proxy) (float64, error)
 
 // figure is one row: a value of each proxy and how it is compared.
 type figure struct {
 	name    string
 	unit    string
-	measure func(*bench, context.Context, *proxy) (float64, error)
-	compare string // "difference" or "ratio"
+	measure measure
+	compare string // "difference" or "ratio"; "today": a difference, and nginx is measured, too
 	aim     string
 }
 
@@ -51,9 +54,17 @@ type bench struct {
 
 func figures() []figure {
 	return []figure{
-		{"small operation, 1 connection, p50", "µs", (*bench).latency, "difference", "≤ +100 µs"},
-		{"small operation, 1 connection, CPU", "µs", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.operationCPU(c, p, 1) }, "difference", ""},
-		{"small operation, 32 connections, CPU", "µs", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.operationCPU(c, p, 32) }, "difference", "≤ +12 µs"},
+		{"small operation, 1 connection, p50", "µs", latencyOf(hl7, 1), "difference", "≤ +100 µs"},
+		{"small operation, 1 connection, CPU", "µs", cpuOf(hl7, 1), "difference", ""},
+		{"small operation, 32 connections, CPU", "µs", cpuOf(hl7, 32), "difference", "≤ +12 µs"},
+		{"modbus read, 1 connection, p50", "µs", latencyOf(modbus, 1), "difference", "≤ +100 µs"},
+		{"modbus read, 1 connection, CPU", "µs", cpuOf(modbus, 1), "difference", ""},
+		{"modbus read, 32 connections, p50", "µs", latencyOf(modbus, 32), "difference", ""},
+		{"modbus read, 32 connections, CPU", "µs", cpuOf(modbus, 32), "difference", "≤ +12 µs"},
+		{"http get 1 KiB, 1 connection, p50", "µs", latencyOf(web, 1), "today", "≤ +100 µs"},
+		{"http get 1 KiB, 1 connection, CPU", "µs", cpuOf(web, 1), "today", ""},
+		{"http get 1 KiB, 32 connections, p50", "µs", latencyOf(web, 32), "today", ""},
+		{"http get 1 KiB, 32 connections, CPU", "µs", cpuOf(web, 32), "today", "≤ +12 µs"},
 		{"stream to the device, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.streamCPU(c, p, true) }, "ratio", "≤ 1.0 ×"},
 		{"stream to the client, CPU per GiB", "s", func(b *bench, c context.Context, p *proxy) (float64, error) { return b.streamCPU(c, p, false) }, "ratio", "≤ 1.0 ×"},
 		{"DICOM C-ECHO, 1 connection, p50", "µs", (*bench).echoLatency, "difference", "≤ +100 µs"},
@@ -98,34 +109,15 @@ func run(ctx context.Context) error {
 	b := &bench{world: w, short: *seconds, idle: *idle, bulk: 512 << 20}
 
 	rows := slices.DeleteFunc(figures(), func(f figure) bool { return !strings.Contains(f.name, *only) })
-	values := make([][2][]float64, len(rows))
-	for rep := range *reps {
-		for i, f := range rows {
-			for j, start := range []func(context.Context) (*proxy, error){w.startBare, w.startGateway} {
-				p, err := start(ctx)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(os.Stderr, "%d/%d %s: %s\n", rep+1, *reps, f.name, p.name)
-				v, err := f.measure(b, ctx, p)
-				p.stop()
-				if err != nil {
-					return fmt.Errorf("measure %s of %s: %w", f.name, p.name, err)
-				}
-				values[i][j] = append(values[i][j], v)
-			}
-		}
+	var missing error // what is not there to measure today's way
+	if slices.ContainsFunc(rows, func(f figure) bool { return f.compare == "today" }) {
+		missing = w.prepareToday(ctx)
 	}
-	fmt.Println("| | bare | cordon | compared | to reach |")
-	fmt.Println("|---|---|---|---|---|")
-	for i, f := range rows {
-		bare, gw := median(values[i][0]), median(values[i][1])
-		compared := fmt.Sprintf("%.2f ×", gw/bare)
-		if f.compare == "difference" {
-			compared = fmt.Sprintf("%+.1f %s", gw-bare, f.unit)
-		}
-		fmt.Printf("| %s | %.3g %s | %.3g %s | %s | %s |\n", f.name, bare, f.unit, gw, f.unit, compared, f.aim)
+	medians, err := b.measureAll(ctx, rows, *reps, missing == nil)
+	if err != nil {
+		return err
 	}
+	printBesideBare(rows, medians)
 	if *only == "" {
 		cached, uncached, err := decisionCost(w.dir)
 		if err != nil {
@@ -133,7 +125,50 @@ func run(ctx context.Context) error {
 		}
 		fmt.Printf("| decision, cached / evaluated | | %.2f / %.1f µs | | ≤ 1 / 40 µs |\n", cached, uncached)
 	}
+	if missing != nil {
+		fmt.Println("\nnginx and OPA are not measured:", missing)
+		return nil
+	}
+	printBesideToday(rows, medians)
 	return nil
+}
+
+// measureAll measures every row of every proxy in turn, reps times, and returns the medians
+// of each row by the proxy's name.
+func (b *bench) measureAll(ctx context.Context, rows []figure, reps int, today bool) ([]map[string]float64, error) {
+	samples := make([]map[string][]float64, len(rows))
+	for rep := range reps {
+		for i, f := range rows {
+			starts := []func(context.Context) (*proxy, error){b.world.startBare, b.world.startGateway}
+			if today && f.compare == "today" {
+				starts = append(starts, b.world.startNginx, b.world.startNginxOPA)
+			}
+			if samples[i] == nil {
+				samples[i] = map[string][]float64{}
+			}
+			for _, start := range starts {
+				p, err := start(ctx)
+				if err != nil {
+					return nil, err
+				}
+				fmt.Fprintf(os.Stderr, "%d/%d %s: %s\n", rep+1, reps, f.name, p.name)
+				v, err := f.measure(b, ctx, p)
+				p.stop()
+				if err != nil {
+					return nil, fmt.Errorf("measure %s of %s: %w", f.name, p.name, err)
+				}
+				samples[i][p.name] = append(samples[i][p.name], v)
+			}
+		}
+	}
+	medians := make([]map[string]float64, len(rows))
+	for i := range samples {
+		medians[i] = map[string]float64{}
+		for name, v := range samples[i] {
+			medians[i][name] = median(v)
+		}
+	}
+	return medians, nil
 }
 
 func median(v []float64) float64 {
