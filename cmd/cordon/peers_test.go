@@ -63,6 +63,7 @@ func TestGateway(t *testing.T) {
 		{"ambiguous HTTP", tellAmbiguous},
 		{"browser", tellBrowser},
 		{"pinned plugin", tellPinned},
+		{"replay", tellReplay},
 		{"demo", tellDemo},
 	} {
 		t.Run(story.name, func(t *testing.T) { story.tell(t, cordon) })

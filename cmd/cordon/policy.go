@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"slices"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,88 +15,138 @@ import (
 
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
-	c.AddCommand(policyPatchesCommand(a))
+	c.AddCommand(policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyReplayCommand(a), policyPatchesCommand(a))
 	return c
 }
 
-// patchJSON is a virtual patch for programs.
-type patchJSON struct {
-	Schema    string   `json:"schema"`
-	Name      string   `json:"name"`
-	Title     string   `json:"title"`
-	CVE       []string `json:"cve"`
-	Advisory  string   `json:"advisory"`
-	SignedOff string   `json:"signed_off"` // "" if nobody checked the rule as it stands
-	File      string   `json:"file"`
-	Line      int      `json:"line"`
-	Devices   []string `json:"devices"`
+// policyFolder returns the configuration with the policy folder in args, if there is one,
+// in place of its own.
+func (a *app) policyFolder(args []string) (*config.Config, error) {
+	c, err := config.Load(a.config())
+	if err != nil || len(args) == 0 {
+		return c, err
+	}
+	there := *c
+	there.Policy.Dir = args[0]
+	return &there, nil
 }
 
-func policyPatchesCommand(a *app) *cobra.Command {
+// placed gives faults of a policy their place, as loadPolicy does.
+func placed(err error) error {
+	if problems, ok := errors.AsType[*rego.Problems](err); ok {
+		return policyFailure(problems)
+	}
+	return err
+}
+
+func policyCheckCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "patches", Short: "List the virtual patches and the devices they guard",
-		Long: `List the virtual patches of the policy: rules that refuse what a known flaw of a type of
-device needs, whoever asks. A device has the patches that its profile names.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return cannot("list patches", a.showPatches())
+		Use: "check [DIR]", Short: "Compile the policy, run its tests and look for missing patches",
+		Long: `Compile the policy as a start would, run its tests, and see that it has every virtual patch
+that a device's profile names. DIR is another folder than the configured one.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return cannot("check the policy", a.checkPolicy(c.Context(), args))
 		},
 	}
 }
 
-func (a *app) showPatches() error {
-	c, err := config.Load(a.config())
+func (a *app) checkPolicy(ctx context.Context, args []string) error {
+	c, err := a.policyFolder(args)
 	if err != nil {
 		return err
+	}
+	results, err := testPolicy(ctx, c)
+	if err != nil {
+		return placed(err)
 	}
 	engine, err := loadPolicy(c)
 	if err != nil {
 		return err
 	}
-	all := []patchJSON{}
-	var rows [][]string
-	for _, p := range engine.Patches() {
-		devices := []string{}
-		for _, d := range c.Devices {
-			if slices.Contains(d.Patches(), p.Name) {
-				devices = append(devices, d.ID)
-			}
-		}
-		all = append(all, patchJSON{"cordon.patch/v1", p.Name, p.Title, p.CVE, p.Advisory, p.SignedOff, p.File, p.Line, devices})
-		signed := p.SignedOff
-		if signed == "" {
-			signed = "by nobody"
-		}
-		rows = append(rows, []string{p.Name, strings.Join(p.CVE, ","), signed, orDash(strings.Join(devices, ",")), p.Title})
+	if err := checkPatches(c, engine); err != nil {
+		return err
+	}
+	warnings := []string{}
+	if len(results) == 0 {
+		warnings = append(warnings, "the policy has no tests")
+	}
+	for _, name := range unsigned(c, engine) {
+		warnings = append(warnings, "virtual patch "+name+" is not as it was signed off")
 	}
 	if a.json {
-		return a.object(all)
+		return a.object(struct {
+			Schema   string   `json:"schema"`
+			Policy   string   `json:"policy"`
+			Data     string   `json:"data"`
+			Tests    int      `json:"tests"`
+			Warnings []string `json:"warnings"`
+		}{"cordon.policy.check/v1", engine.Revision(), engine.Data(), len(results), warnings})
 	}
-	return a.table([]string{"PATCH", "CVE", "SIGNED OFF", "DEVICES", "WHAT IT HOLDS"}, rows)
-}
-
-// checkPatches refuses a policy that lacks a patch which a device's profile names: the
-// device would be thought guarded.
-func checkPatches(c *config.Config, engine *rego.Engine) error {
-	have := engine.Patches()
-	for i := range c.Devices {
-		d := &c.Devices[i]
-		for _, name := range d.Patches() {
-			if !slices.ContainsFunc(have, func(p rego.Patch) bool { return p.Name == name }) {
-				return config.Faults{c.Fault("policy.patch.missing", fmt.Sprintf("device %q needs the virtual patch %q of profile %s, which the policy in %s does not have", d.ID, name, d.Profile, c.Policy.Dir),
-					"copy patches.rego from a policy that cordon init writes, and let allow ask for unpatched", "devices", d.ID, "profile")}
-			}
-		}
+	for _, w := range warnings {
+		a.remark("warning: %s", w)
 	}
+	fmt.Fprintf(a.stdout, "ok: policy %.19s data %.19s with %d tests passed\n", engine.Revision(), engine.Data(), len(results))
 	return nil
 }
 
-// unsigned names the patches some device relies on that nobody signed off as they stand.
-func unsigned(c *config.Config, engine *rego.Engine) (names []string) {
-	for _, p := range engine.Patches() {
-		if p.SignedOff == "" && slices.ContainsFunc(c.Devices, func(d config.Device) bool { return slices.Contains(d.Patches(), p.Name) }) {
-			names = append(names, p.Name)
+func policyTestCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "test [DIR]", Short: "Run the policy's tests",
+		Long: `Run the tests of the policy (rules whose names begin with test_ in files *_test.rego) and
+show those that fail; with -v all of them.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return cannot("test the policy", a.testPolicies(c.Context(), args))
+		},
+	}
+}
+
+func (a *app) testPolicies(ctx context.Context, args []string) error {
+	c, err := a.policyFolder(args)
+	if err != nil {
+		return err
+	}
+	if _, err := loadPolicy(c); err != nil { // for its better errors
+		return err
+	}
+	results, err := rego.Test(ctx, c.Policy.Dir)
+	if err != nil {
+		return placed(err)
+	}
+	skipped := 0
+	var rows [][]string
+	for _, r := range results {
+		word := "FAIL"
+		switch {
+		case r.Skipped:
+			word = "skip"
+			skipped++
+		case r.Passed:
+			word = "pass"
+		}
+		if !r.Passed || a.verbose > 0 {
+			rows = append(rows, []string{word, strings.TrimPrefix(r.Name, "data."), fmt.Sprintf("%s:%d", filepath.Join(c.Policy.Dir, r.File), r.Line), strings.Join(strings.Fields(r.Message), " ")})
 		}
 	}
-	return names
+	failed := results.Failed()
+	switch {
+	case a.json:
+		err = a.object(struct {
+			Schema  string       `json:"schema"`
+			Passed  int          `json:"passed"`
+			Failed  int          `json:"failed"`
+			Skipped int          `json:"skipped"`
+			Tests   rego.Results `json:"tests"`
+		}{"cordon.policy.test/v1", len(results) - failed - skipped, failed, skipped, append(rego.Results{}, results...)})
+	default:
+		if len(rows) > 0 {
+			err = a.table([]string{"RESULT", "TEST", "AT", "MESSAGE"}, rows)
+		}
+		fmt.Fprintf(a.stdout, "%d passed, %d failed, %d skipped\n", len(results)-failed-skipped, failed, skipped)
+	}
+	if err == nil && failed > 0 {
+		err = failure{Code: "policy.test", Exit: exitChecks, Message: fmt.Sprintf("%d of %d policy tests fail", failed, len(results))}
+	}
+	return err
 }

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/policy/rego"
+)
+
+func policyDiffCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "diff A [B]", Short: "Tell how two policies differ: files, rules, and the tables in words",
+		Long: `Tell how policy B differs from policy A. Each is a folder or the digest of a policy that
+decided here; B is the policy folder as it stands now if it is not given. Tests, comments
+and the order of rules are no difference.`,
+		Example: "  cordon policy diff sha256:9b1e\n  cordon policy diff gw/policy next/",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return cannot("compare policies", a.diffPolicies(append(args, "")[0], append(args, "")[1]))
+		},
+	}
+}
+
+func (a *app) diffPolicies(before, after string) error {
+	c, err := config.Load(a.config())
+	if err != nil {
+		return err
+	}
+	x, err := openPolicy(c, before)
+	if err != nil {
+		return err
+	}
+	y, err := openPolicy(c, after)
+	if err != nil {
+		return err
+	}
+	d := rego.Diff(x, y)
+	if a.json {
+		return a.object(struct {
+			Schema string `json:"schema"`
+			rego.Difference
+		}{"cordon.policy.diff/v1", d})
+	}
+	var rows [][]string
+	for _, f := range d.Files {
+		rows = append(rows, []string{"file", f.Change, f.Name, ""})
+	}
+	for _, r := range d.Rules {
+		text, _, more := strings.Cut(firstOf(r.After, r.Before), "\n")
+		if more {
+			text += " …"
+		}
+		rows = append(rows, []string{"rule", r.Change, fmt.Sprintf("%s:%d", r.File, r.Line), text})
+	}
+	for _, v := range d.Data {
+		rows = append(rows, []string{"data", v.Change, strings.Join(v.Path, "."), v.Words})
+	}
+	if len(rows) == 0 {
+		a.remark("the policies are the same, as far as they decide")
+		return nil
+	}
+	return a.table([]string{"WHAT", "CHANGE", "WHERE", "HOW"}, rows)
+}

@@ -1,0 +1,238 @@
+package rego
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// ArchiveDigests returns the Revision and Data of the Engine that LoadArchive would make of
+// b, without compiling it.
+func ArchiveDigests(b []byte) (revision, data string, err error) {
+	f, err := readArchive(b)
+	if err != nil {
+		return "", "", err
+	}
+	return digest(f.rules), digest(f.data), nil
+}
+
+// Difference is what distinguishes two policies, tests aside. Order and comments of rules
+// are no difference.
+type Difference struct {
+	Files []FileChange `json:"files"` // by name
+	Rules []RuleChange `json:"rules"` // by file and line
+	Data  []DataChange `json:"data"`  // by path
+}
+
+// Kinds of difference.
+const (
+	Added   = "added"
+	Removed = "removed"
+	Changed = "changed"
+)
+
+// FileChange is a file that is not the same in both.
+type FileChange struct {
+	Name   string `json:"name"`
+	Change string `json:"change"`
+}
+
+// RuleChange is a rule that is not the same in both.
+type RuleChange struct {
+	Rule   string `json:"rule"` // "data.cordon.allow"
+	Change string `json:"change"`
+	File   string `json:"file"` // where it is, or was if it is removed
+	Line   int    `json:"line"`
+	Before string `json:"before"` // as written; "" if it is added
+	After  string `json:"after"`
+}
+
+// DataChange is a value that is not the same in both.
+type DataChange struct {
+	Path   []string `json:"path"` // "roles", "nurse", "monitor/*"
+	Change string   `json:"change"`
+	Words  string   `json:"words"` // "role nurse may write on monitor/*"
+}
+
+// Diff tells how b differs from a.
+func Diff(a, b *Engine) Difference {
+	d := Difference{Files: []FileChange{}, Rules: []RuleChange{}, Data: []DataChange{}}
+	was, is := texts(a.Sources()), texts(b.Sources())
+	for _, name := range sortedNames(both(was, is)) {
+		before, had := was[name]
+		after, has := is[name]
+		if !had || !has || !bytes.Equal(before, after) {
+			d.Files = append(d.Files, FileChange{name, change(had, has)})
+		}
+	}
+	d.Rules = append(d.Rules, diffRules(a.folder.rules, b.folder.rules)...)
+	// Both were read when the engines were made.
+	x, _ := readData(a.folder.data)
+	y, _ := readData(b.folder.data)
+	d.Data = append(d.Data, diffData(nil, x, y)...)
+	return d
+}
+
+func texts(list []Source) map[string][]byte {
+	m := map[string][]byte{}
+	for _, s := range list {
+		m[s.Name] = s.Text
+	}
+	return m
+}
+
+// both returns a map that has the keys of both.
+func both[V any](a, b map[string]V) map[string]V {
+	m := maps.Clone(a)
+	if m == nil {
+		m = map[string]V{}
+	}
+	maps.Copy(m, b)
+	return m
+}
+
+func change(had, has bool) string {
+	switch {
+	case !had:
+		return Added
+	case !has:
+		return Removed
+	}
+	return Changed
+}
+
+// written is a rule as its file has it.
+type written struct {
+	name, file string
+	line       int
+	text       string // as written
+	meaning    string // without comments and layout
+}
+
+// rulesOf returns the rules of a policy that compiles, in order.
+func rulesOf(list []Source) []written {
+	modules, _ := parse(list)
+	var all []written
+	for _, name := range sortedNames(modules) {
+		for _, r := range modules[name].Rules {
+			pkg := modules[name].Package.Path.String()
+			all = append(all, written{pkg + "." + r.Head.Ref().String(), name, r.Location.Row, strings.TrimSpace(string(r.Location.Text)),
+				pkg + " " + r.String()})
+		}
+	}
+	return all
+}
+
+// diffRules pairs equal rules first, then those left of one name, in order.
+func diffRules(a, b []Source) []RuleChange {
+	was, is := rulesOf(a), rulesOf(b)
+	take := func(list *[]written, like func(written) bool) (written, bool) {
+		i := slices.IndexFunc(*list, like)
+		if i < 0 {
+			return written{}, false
+		}
+		w := (*list)[i]
+		*list = slices.Delete(*list, i, i+1)
+		return w, true
+	}
+	is = slices.DeleteFunc(is, func(r written) bool {
+		_, same := take(&was, func(w written) bool { return w.meaning == r.meaning })
+		return same
+	})
+	var out []RuleChange
+	for _, r := range is {
+		old, had := take(&was, func(w written) bool { return w.name == r.name })
+		out = append(out, RuleChange{r.name, change(had, true), r.file, r.line, old.text, r.text})
+	}
+	for _, w := range was {
+		out = append(out, RuleChange{w.name, Removed, w.file, w.line, w.text, ""})
+	}
+	slices.SortStableFunc(out, func(x, y RuleChange) int {
+		if x.File != y.File {
+			return strings.Compare(x.File, y.File)
+		}
+		return x.Line - y.Line
+	})
+	return out
+}
+
+// diffData compares values down to scalars and lists.
+func diffData(path []string, a, b any) []DataChange {
+	x, isMap := a.(map[string]any)
+	y, bothMaps := b.(map[string]any)
+	if isMap && bothMaps || isMap && b == nil && len(x) > 0 || a == nil && isMapping(b) {
+		var out []DataChange
+		for _, name := range sortedNames(both(x, y)) {
+			out = append(out, diffData(append(slices.Clone(path), name), x[name], y[name])...)
+		}
+		return out
+	}
+	p, isList := a.([]any)
+	q, bothLists := b.([]any)
+	if (isList || a == nil) && (bothLists || b == nil) && (isList || bothLists) {
+		var out []DataChange
+		for _, v := range p {
+			if !slices.ContainsFunc(q, func(w any) bool { return sameJSON(v, w) }) {
+				out = append(out, DataChange{path, Removed, inWords(path, v, Removed)})
+			}
+		}
+		for _, v := range q {
+			if !slices.ContainsFunc(p, func(w any) bool { return sameJSON(v, w) }) {
+				out = append(out, DataChange{path, Added, inWords(path, v, Added)})
+			}
+		}
+		if len(out) > 0 {
+			return out
+		}
+	}
+	if sameJSON(a, b) {
+		return nil
+	}
+	kind := change(a != nil, b != nil)
+	words := fmt.Sprintf("%s is %s instead of %s", strings.Join(path, "."), compact(b), compact(a))
+	switch kind {
+	case Added:
+		words = fmt.Sprintf("%s is %s", strings.Join(path, "."), compact(b))
+	case Removed:
+		words = fmt.Sprintf("%s is no longer %s", strings.Join(path, "."), compact(a))
+	}
+	return []DataChange{{path, kind, words}}
+}
+
+func isMapping(v any) bool {
+	m, ok := v.(map[string]any)
+	return ok && len(m) > 0
+}
+
+// inWords tells of one value in a list that was added or removed. The shipped policy's
+// tables have sentences of their own.
+func inWords(path []string, v any, change string) string {
+	may := "may"
+	if change == Removed {
+		may = "may no longer"
+	}
+	s, isString := v.(string)
+	switch {
+	case isString && len(path) == 3 && path[0] == "roles":
+		return fmt.Sprintf("role %s %s %s on %s", path[1], may, s, path[2])
+	case isString && len(path) == 3 && path[0] == "maintenance":
+		return fmt.Sprintf("role %s %s %s on %s in maintenance", path[1], may, s, path[2])
+	case isString && len(path) == 2 && path[0] == "dicom_services":
+		return fmt.Sprintf("role %s %s use %s in DICOM", path[1], may, s)
+	case change == Removed:
+		return fmt.Sprintf("%s has no longer %s", strings.Join(path, "."), compact(v))
+	}
+	return fmt.Sprintf("%s has %s", strings.Join(path, "."), compact(v))
+}
+
+// compact returns a value in JSON, cut to a readable length.
+func compact(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	return clip(string(b))
+}

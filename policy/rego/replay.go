@@ -1,0 +1,144 @@
+package rego
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"cordon/policy"
+)
+
+// Recorded is a decision as the audit log has it.
+type Recorded struct {
+	Index    int64
+	Time     time.Time
+	Code     string
+	Input    []byte // the JSON form of a policy.Request; empty if nothing was asked
+	Decision policy.Decision
+}
+
+// Replay asks a policy what was asked before, and gathers what it answers otherwise. It is
+// not for concurrent use: to share the work make one for each goroutine, and Join them.
+//
+// A question is evaluated once for all that have the same key, as in Decide, also those of
+// other clock times unless the policy reads the clock. What was answered before has no part
+// in the key: it is compared entry by entry.
+//
+// A replay tells nothing about what nobody asked, and it believes the record.
+type Replay struct {
+	engine   *Engine
+	verdicts *Engine // the same without reasons: only the first of a group is told one
+	critical func(device string) bool
+
+	request policy.Request // room for one, reused
+	buf     []byte
+	known   map[string]entry
+
+	same, sameDenied int64
+	evaluated        int64
+	groups           map[groupKey]*group
+}
+
+const (
+	maxKnown  = 1 << 17 // answers kept; some 60 MiB
+	maxGroups = 1 << 14 // names of operations come from clients
+)
+
+// NewReplay begins a replay of recorded decisions. critical tells which devices are.
+func (e *Engine) NewReplay(critical func(device string) bool) *Replay {
+	verdicts := &Engine{verdict: e.verdict, limit: e.limit, revision: e.revision, data: e.data}
+	return &Replay{engine: e, verdicts: verdicts, critical: critical, known: map[string]entry{}, groups: map[groupKey]*group{}}
+}
+
+// Add asks what rec records once more. It blocks for 500 ms at most and does not keep rec.
+// An error says that ctx ended.
+func (r *Replay) Add(ctx context.Context, rec *Recorded) error {
+	why := notPolicys(rec)
+	q := &r.request
+	if len(rec.Input) == 0 {
+		*q = policy.Request{}
+	} else {
+		lacks, buf, err := readRecorded(rec.Input, r.buf, q)
+		r.buf = buf
+		if err != nil {
+			*q = policy.Request{}
+			err = fmt.Errorf("its input is not what this version asks: %.100s", err)
+		} else if l := slices.IndexFunc(lacks, r.engine.verdict.key.reads); l >= 0 {
+			err = fmt.Errorf("it does not say %s, which the policy reads", leafPaths[lacks[l]])
+		}
+		if why == "" && err != nil {
+			why = err.Error()
+		}
+	}
+	if why != "" {
+		r.put(ctx, rec, q, NotReplayed, policy.Decision{Reason: why})
+		return nil
+	}
+	d, err := r.ask(ctx, q)
+	if err != nil {
+		return err
+	}
+	switch {
+	case d.Allow != rec.Decision.Allow && d.Cause == policy.CausePolicy && rec.Decision.Revision == r.engine.revision && rec.Decision.Data == r.engine.data:
+		r.put(ctx, rec, q, Contradicted, d)
+	case rec.Decision.Allow && !d.Allow:
+		r.put(ctx, rec, q, NewlyDenied, d)
+	case !rec.Decision.Allow && d.Allow:
+		r.put(ctx, rec, q, NewlyAllowed, d)
+	case d.Allow && !slices.Equal(d.Obligations, rec.Decision.Obligations):
+		r.put(ctx, rec, q, OtherObligations, d)
+	case d.Allow:
+		r.same++
+	default:
+		r.sameDenied++
+	}
+	return nil
+}
+
+// notPolicys says why a decision was no policy's, or "".
+func notPolicys(rec *Recorded) string {
+	switch {
+	case len(rec.Input) == 0:
+		return "nothing was asked"
+	case rec.Decision.Cause == policy.CauseProtocol:
+		return "the protocol's inspector refused it"
+	case rec.Decision.Cause == policy.CauseDoubt:
+		return "nobody could decide it"
+	case rec.Decision.Cause != policy.CausePolicy:
+		return fmt.Sprintf("it was settled by %.40q", rec.Decision.Cause)
+	case rec.Decision.Revision == "":
+		return "the gateway settled it before any policy"
+	}
+	return ""
+}
+
+// ask returns the policy's answer to q, from an equal question if there was one.
+func (r *Replay) ask(ctx context.Context, q *policy.Request) (policy.Decision, error) {
+	e := r.engine
+	r.buf = e.verdict.key.append(r.buf[:0], q)
+	if a, ok := r.known[string(r.buf)]; ok && a.from <= q.NowNs && q.NowNs < a.until {
+		return a.decision, nil
+	}
+	r.evaluated++
+	d := r.verdicts.evaluate(ctx, input(q), q.NowNs)
+	if d.Reason == errLate.Error() && ctx.Err() == nil {
+		d = r.verdicts.evaluate(ctx, input(q), q.NowNs) // a replay keeps the machine busy itself
+	}
+	if err := ctx.Err(); err != nil {
+		return d, err
+	}
+	a := entry{d, math.MinInt64, math.MaxInt64}
+	switch {
+	case d.ValidUntil != 0:
+		a.from, a.until = q.NowNs, d.ValidUntil
+	case e.verdict.key.clock:
+		return d, nil
+	}
+	if len(r.known) >= maxKnown {
+		clear(r.known)
+	}
+	r.known[string(r.buf)] = a
+	return d, nil
+}
