@@ -91,6 +91,9 @@ func (c *client) discard(until time.Time) {
 	}
 }
 
+// cut closes the connection at once, without a word of TLS.
+func (c *client) cut() { c.raw.Close() }
+
 // rawConn is the TCP connection under a TLS connection. In eager mode a read that would
 // have to wait returns errNothingYet instead.
 type rawConn struct {

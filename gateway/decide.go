@@ -9,8 +9,10 @@ import (
 )
 
 // decide asks the policy and refuses by itself what no policy may allow. It always
-// answers within Limits.DecideTimeout. The request carries its own time.
-func (g *Gateway) decide(r *Route, request *policy.Request) policy.Decision {
+// answers within Limits.DecideTimeout. The request carries its own time; the device in it
+// becomes what it is on these grounds.
+func (g *Gateway) decide(on *grounds, r *Route, request *policy.Request) policy.Decision {
+	request.Device = on.device(r)
 	if request.Phase == policy.PhaseOperation {
 		op := &request.Operation
 		protocol, _, _ := strings.Cut(op.Name, ":")
@@ -24,7 +26,7 @@ func (g *Gateway) decide(r *Route, request *policy.Request) policy.Decision {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.DecideTimeout)
 	defer cancel()
-	d := g.Policy.Decide(ctx, request)
+	d := on.policy.Decide(ctx, request)
 	if ctx.Err() != nil && d.Allow {
 		return policy.Decision{Reason: "the policy took too long", Cause: policy.CauseDoubt, Revision: d.Revision, Data: d.Data}
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -10,6 +11,15 @@ import (
 
 	"cordon/plugins"
 )
+
+// side is one end of a session: a client or a device, by TLS or in plain.
+type side interface {
+	source
+	sink
+	closeWrite() error
+	discard(until time.Time) // reads and drops, at most until then
+	cut()                    // closes at once
+}
 
 // device is the plaintext side of a session.
 type device struct {
@@ -31,7 +41,7 @@ var (
 )
 
 // reach connects to a route's device. What it takes of the device's sessions, part gives back.
-func (g *Gateway) reach(ctx context.Context, r *Route) (*device, error) {
+func (g *Gateway) reach(ctx context.Context, r *Route) (side, error) {
 	g.mu.Lock()
 	busy := r.Sessions > 0 && g.devices[r] >= r.Sessions
 	if !busy {
@@ -42,7 +52,16 @@ func (g *Gateway) reach(ctx context.Context, r *Route) (*device, error) {
 		g.Logger.Warn("device busy", "device", r.Device.ID, "service", r.Service.Name, "sessions", r.Sessions)
 		return nil, errBusy
 	}
-	d, err := dial(ctx, r.Address, g.Limits.DialTimeout)
+	if r.CallOut != nil {
+		c, err := goOn(ctx, r, g.Limits.DialTimeout)
+		if err != nil {
+			g.part(r)
+			g.Logger.Warn("destination unreachable", "device", r.Device.ID, "to", r.CallOut.To, "error", err)
+			return nil, errDestination
+		}
+		return c, nil
+	}
+	d, err := dial(ctx, r, g.Limits.DialTimeout)
 	if err != nil {
 		g.part(r)
 		g.Logger.Warn("device unreachable", "device", r.Device.ID, "address", r.Address, "error", err)
@@ -57,22 +76,39 @@ func (g *Gateway) part(r *Route) {
 	g.mu.Unlock()
 }
 
-// dial connects to a device within timeout.
-func dial(ctx context.Context, address string, timeout time.Duration) (*device, error) {
-	d := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}
-	c, err := d.DialContext(ctx, "tcp", address)
+// dial connects to a route's device within timeout.
+func dial(ctx context.Context, r *Route, timeout time.Duration) (*device, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	connect := r.Dial
+	if connect == nil {
+		connect = func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", r.Address)
+		}
+	}
+	c, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tcp := c.(*net.TCPConn)
-	sys, err := tcp.SyscallConn()
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("dial %s: a connection of type %T, not TCP", r.Address, c)
+	}
+	return newDevice(tcp)
+}
+
+// newDevice takes c over. It closes it if that fails.
+func newDevice(c *net.TCPConn) (*device, error) {
+	c.SetKeepAliveConfig(keepAlive)
+	sys, err := c.SyscallConn()
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	dev := &device{TCPConn: tcp, sys: sys}
-	dev.poll = dev.readNow
-	return dev, nil
+	d := &device{TCPConn: c, sys: sys}
+	d.poll = d.readNow
+	return d, nil
 }
 
 // keepAlive finds a peer that vanished without a word within a minute, while interfaces
@@ -151,3 +187,11 @@ func (d *device) write(b []byte) error {
 }
 
 func (d *device) closeWrite() error { return d.TCPConn.CloseWrite() }
+
+// discard is what client.discard is, where a device opened the session.
+func (d *device) discard(until time.Time) {
+	d.SetReadDeadline(until)
+	io.Copy(io.Discard, d.TCPConn)
+}
+
+func (d *device) cut() { d.Close() }

@@ -6,7 +6,10 @@
 // decide.go asks, record.go makes the answer durable; session.go joins client, device and
 // inspection; relay.go carries out the plugin's
 // steps, operations.go remembers what became of them; flow.go moves the bytes of one
-// direction; client.go and device.go are the two sockets. gateway.go starts and stops it.
+// direction; client.go and device.go are the two sockets, callout.go turns the session around for what a
+// device opens by itself. redecide.go asks live sessions again
+// when policy, devices, trust or the clock have moved on, allowance.go remembers what
+// about, farewell.go ends those that are refused now. gateway.go starts and stops it.
 //
 // What always holds, whatever a plugin answers:
 //
@@ -16,6 +19,7 @@
 //   - Bytes that originate in a plugin (a refusal) go only to the side that asked, and
 //     only for an operation that was refused; to a device only if the route's Answer
 //     finds them to be nothing but a refusal.
+//   - A session that is not permitted any more ends within a second of the change.
 //   - Doubt refuses: an error, a timeout, a full window, a dead plugin, an unwritable log.
 //
 // It does not defend a device from an operation that policy allows, nor a client from the

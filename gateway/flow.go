@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cordon/plugins"
@@ -29,11 +30,12 @@ type flow struct {
 	arrived int64
 	covered int64
 	moved   int64
-	parts   []part   // what covers the bytes from moved to covered, in order
-	inserts []insert // refusals that have a place, in its order
-	owed    int      // refusals this flow must still insert; an observed flow is held meanwhile
-	over    bool     // nothing more moves
-	ended   bool     // the source has ended
+	sent    atomic.Int64 // moved, once the bytes are passed on; for those who must not wait for mu
+	parts   []part       // what covers the bytes from moved to covered, in order
+	inserts []insert     // refusals that have a place, in its order
+	owed    int          // refusals this flow must still insert; an observed flow is held meanwhile
+	over    bool         // nothing more moves
+	ended   bool         // the source has ended
 
 	heard    time.Time     // when bytes last arrived; own goroutine
 	patience time.Duration // for the sink to take what is passed on
@@ -232,6 +234,7 @@ func (f *flow) settled() bool {
 // refusal goes must not move away while it is written.
 func (f *flow) move() error {
 	for {
+		f.sent.Store(f.moved)
 		for len(f.inserts) > 0 && f.inserts[0].ready && f.inserts[0].at <= f.moved {
 			b := f.inserts[0].bytes
 			f.inserts = f.inserts[1:]

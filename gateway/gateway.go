@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +27,7 @@ type Config struct {
 	Name        string // in every entry
 	TrustDomain string // of client certificates
 	Certs       certs.Source
-	Policy      policy.Decider
+	Policy      policy.Decider // to begin with, see Gateway.Replace
 	Log         *audit.Log
 	Routes      []Route
 	Limits      Limits
@@ -81,6 +84,9 @@ type Gateway struct {
 	count     atomic.Uint64
 	slots     chan struct{} // one per session
 	strangers strangers
+	grounds   atomic.Pointer[grounds]
+	due       atomic.Int64 // when the first session has to be asked again, ns since the Unix epoch
+	asking    sync.Mutex   // held while sessions are asked again, and while grounds are replaced
 
 	mu       sync.Mutex
 	sources  map[string]int // sessions by client address
@@ -100,7 +106,7 @@ func New(c Config) *Gateway {
 	rand.Read(boot)
 	v := certs.NewVerifier(c.Certs, c.TrustDomain)
 	config := certs.ServerConfig(c.Certs, v)
-	return &Gateway{
+	g := &Gateway{
 		Config:   c,
 		verifier: v,
 		tls:      config,
@@ -111,13 +117,16 @@ func New(c Config) *Gateway {
 		devices:  map[*Route]int{},
 		running:  map[*session]struct{}{},
 	}
+	g.grounds.Store(&grounds{policy: c.Policy})
+	g.due.Store(math.MaxInt64)
+	return g
 }
 
 // Listen opens the listeners of all routes, in their order, or none.
 func (g *Gateway) Listen() ([]net.Listener, error) {
 	var open []net.Listener
 	for _, r := range g.Routes {
-		l, err := net.Listen("tcp", r.Listen)
+		l, err := r.listen(context.Background())
 		if err != nil {
 			for _, l := range open {
 				l.Close()
@@ -144,6 +153,7 @@ func (g *Gateway) Serve(ctx context.Context, listeners []net.Listener) error {
 	}
 	ticking, stop := context.WithCancel(ctx)
 	accepting.Go(func() { g.tidy(ticking) })
+	accepting.Go(func() { g.watch(ticking) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -211,15 +221,16 @@ func (g *Gateway) drain() {
 var errDrained = errors.New("the gateway is shutting down")
 
 func (g *Gateway) each(f func(*session)) {
-	g.mu.Lock()
-	all := make([]*session, 0, len(g.running))
-	for s := range g.running {
-		all = append(all, s)
-	}
-	g.mu.Unlock()
-	for _, s := range all {
+	for _, s := range g.live() {
 		f(s)
 	}
+}
+
+// live returns the established sessions.
+func (g *Gateway) live() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.running))
 }
 
 // Sessions returns the number of established sessions.

@@ -3,30 +3,33 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"cordon/certs"
 	"cordon/gateway/audit"
 	"cordon/policy"
 )
 
-// identify finishes the handshake and says who is there. A client without a valid
-// certificate gets a TLS alert from within the handshake.
-func (g *Gateway) identify(ctx context.Context, conn *tls.Conn) (policy.Subject, error) {
+// identify finishes the handshake and says who is there, and what proves it.
+// A client without a valid certificate gets a TLS alert from within the handshake.
+func (g *Gateway) identify(ctx context.Context, conn *tls.Conn) (*certs.Identity, credentials, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.Limits.HandshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return policy.Subject{}, err
+		return nil, nil, err
 	}
 	state := conn.ConnectionState()
 	id, err := g.verifier.Identify(state)
 	if err != nil {
-		return policy.Subject{}, err
+		return nil, nil, err
 	}
+	kept := keep(state.PeerCertificates)
 	forget(state)
-	return subject(id), nil
+	return id, kept, nil
 }
 
 // tlsVersion is the version agreed upon, as policy knows it: "1.3".
@@ -44,6 +47,41 @@ func orEmpty(list []string) []string {
 		return []string{}
 	}
 	return list
+}
+
+// credentials are a client's certificates, the leaf first, each in DER. Sessions of one
+// client, and of one authority, share them; parsed ones would take several times the room.
+type credentials []unique.Handle[string]
+
+// maxChain bounds them, in bytes. Where they are longer only the leaf stays, and if no root
+// vouches for that alone, the session ends when trust in certificates changes.
+const maxChain = 64 << 10
+
+func keep(peers []*x509.Certificate) credentials {
+	size := 0
+	for _, c := range peers {
+		size += len(c.Raw)
+	}
+	if size > maxChain {
+		peers = peers[:1]
+	}
+	kept := make(credentials, len(peers))
+	for i, c := range peers {
+		kept[i] = unique.Make(string(c.Raw))
+	}
+	return kept
+}
+
+// identifyAgain says who is there, as identify did, at this moment.
+func (g *Gateway) identifyAgain(c credentials) (*certs.Identity, error) {
+	peers := make([]*x509.Certificate, len(c))
+	for i, der := range c {
+		var err error
+		if peers[i], err = x509.ParseCertificate([]byte(der.Value())); err != nil {
+			return nil, err
+		}
+	}
+	return g.verifier.Identify(tls.ConnectionState{PeerCertificates: peers})
 }
 
 // forget drops the certificates that the connection keeps for its whole life: the state's
@@ -99,7 +137,7 @@ func (g *Gateway) recordStranger(r *Route, source string, cause error) {
 	defer cancel()
 	request := policy.Request{
 		Phase: policy.PhaseConnect, Subject: policy.Subject{ID: "unknown", Roles: []string{}, Groups: []string{}},
-		Device: r.Device, Service: r.Service, NowNs: time.Now().UnixNano(),
+		Device: g.grounds.Load().device(r), Service: r.Service, NowNs: time.Now().UnixNano(),
 		Session: policy.Session{Direction: policy.Inbound, Client: source},
 	}
 	entry := audit.Entry{Kind: audit.KindHandshake, Gateway: g.Name, Input: request.AppendJSON(nil),

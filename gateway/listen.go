@@ -42,7 +42,11 @@ func (g *Gateway) accept(ctx context.Context, r *Route, l net.Listener) error {
 			continue
 		}
 		g.sessions.Add(1)
-		go g.handle(ctx, r, c.(*net.TCPConn), source)
+		serve := g.handle
+		if r.CallOut != nil {
+			serve = g.call
+		}
+		go serve(ctx, r, c.(*net.TCPConn), source)
 	}
 }
 

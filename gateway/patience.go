@@ -17,6 +17,8 @@ func (s *session) patience(f *flow) time.Duration {
 	switch {
 	case s.ending.Load():
 		return farewellTimeout
+	case s.flip.Load() != nil:
+		return farewellEvery
 	case s.gateway.draining.Load():
 		return drainQuiet
 	case !f.quiet():
@@ -48,6 +50,8 @@ func (s *session) timedOut(f *flow) error {
 		if now.Sub(s.endingSince()) >= farewellTimeout {
 			return errStalled
 		}
+	case s.flip.Load() != nil:
+		return s.farewell(f)
 	case s.gateway.draining.Load() && silent >= drainQuiet && f.quiet():
 		return errDrained
 	case !f.quiet() && now.Sub(f.heard) >= limits.StallTimeout && (f.settled() || silent >= limits.StallTimeout):

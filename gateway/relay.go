@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -69,26 +70,31 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 		return violates("operation %d after %d of its direction", step.Op, n)
 	}
 	s.request.Operation = step.Operation
-	s.request.Session.Direction = directions[dir]
+	s.request.Session.Direction = s.route.direction(dir)
 	s.request.NowNs = time.Now().UnixNano()
-	s.latest = step.Op
 	held := s.flows[dir].mode == sdk.Held
 	var d policy.Decision
 	switch {
 	case !held:
 		// It may have been passed on already, as replies are.
 		d = policy.Decision{Reason: "the device sent what is not a reply", Cause: policy.CauseProtocol}
+	case s.route.CallOut != nil && dir == sdk.Reverse:
+		d = policy.Decision{Reason: "a destination asks nothing of the device", Cause: policy.CausePolicy}
 	case step.Invalid:
 		d = policy.Decision{Reason: step.Reason, Cause: policy.CauseProtocol}
 	case s.refused != nil:
 		d = *s.refused
+	case s.flip.Load() != nil:
+		d = s.lastWord(s.flip.Load())
 	default:
-		d = s.gateway.decide(s.route, &s.request)
+		d = s.ask(step.Op)
 	}
 	d, code := s.settle(d)
 	state := opOwed
 	if d.Allow {
 		state = opAllowed
+	} else {
+		s.forget(step.Op)
 	}
 	s.operations[dir].add(step.Op.Number(), state)
 	s.deciding.Unlock()
@@ -99,6 +105,27 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 		return nil
 	}
 	return s.refuse(step.Op, code, d)
+}
+
+// ask decides the operation in s.request, once more if policy or devices were replaced
+// while it did.
+func (s *session) ask(op sdk.OpID) policy.Decision {
+	for {
+		on := s.gateway.grounds.Load()
+		d := s.gateway.decide(on, s.route, &s.request)
+		if !d.Allow || s.allow(on, op) {
+			s.expires(d)
+			return d
+		}
+	}
+}
+
+// expires has the session asked again when d runs out.
+func (s *session) expires(d policy.Decision) {
+	if d.Allow && d.ValidUntil != 0 {
+		lower(&s.due, d.ValidUntil)
+		lower(&s.gateway.due, d.ValidUntil)
+	}
 }
 
 // directions of an operation as policy knows them: who asks.
@@ -120,7 +147,7 @@ func (s *session) settle(d policy.Decision) (policy.Decision, string) {
 // answers. Replies that flow freely are held until it is in its place.
 func (s *session) refuse(op sdk.OpID, code string, d policy.Decision) error {
 	dir := op.Direction()
-	if dir == sdk.Reverse && s.route.Answer == nil {
+	if s.route.askedByDevice(dir) && s.route.Answer == nil {
 		return errMute
 	}
 	why := sdk.Refusal{Code: code, Cause: d.Cause, Reason: publicReason(d)}
@@ -163,7 +190,16 @@ func (s *session) span(dir sdk.Direction, step *sdk.Step) error {
 	case dir != step.Op.Direction() && state != opAllowed:
 		return violates("a reply to operation %d, which was refused", step.Op)
 	}
-	return s.flows[dir].cover(step.Op, step.N, state != opAllowed)
+	f := &s.flows[dir]
+	if state == opAllowed {
+		if denied := s.extend(step.Op, dir, f.covered+step.N); denied != nil {
+			if s.withdraw(denied) {
+				s.gateway.recordFlip(denied)
+			}
+			return denied.cause()
+		}
+	}
+	return f.cover(step.Op, step.N, state != opAllowed)
 }
 
 func (s *session) state(op sdk.OpID) opState {
@@ -184,20 +220,38 @@ func (s *session) abort(dir sdk.Direction, step *sdk.Step) error {
 		}
 		return violates("operation %d cannot be aborted: it is not among the latest", step.Op)
 	}
-	asked.set(step.Op.Number(), opOwed)
-	s.flows[step.Op.Direction()].dropRest(step.Op)
 	if dir != step.Op.Direction() {
 		s.flows[dir].dropRest(step.Op)
 	}
-	if step.Op != s.latest { // the facts of older ones are gone
-		s.request.Operation = policy.Operation{Name: s.route.Service.Protocol + ":aborted", Class: policy.ClassUnknown}
-		s.request.Session.Direction = directions[step.Op.Direction()]
-		s.latest = 0
-	}
-	s.request.NowNs = time.Now().UnixNano()
+	s.takeBack(step.Op)
 	d, code := s.settle(policy.Decision{Reason: step.Reason, Cause: policy.CauseProtocol})
 	s.deciding.Unlock()
 	return s.refuse(step.Op, code, d)
+}
+
+// cutShort refuses the rest of an operation whose session has to end.
+func (s *session) cutShort(op sdk.OpID, why *flip) error {
+	s.deciding.Lock()
+	if s.operations[op.Direction()].state(op.Number()) != opAllowed {
+		s.deciding.Unlock()
+		return nil // refused meanwhile
+	}
+	s.takeBack(op)
+	d, code := s.settle(s.lastWord(why))
+	s.deciding.Unlock()
+	return s.refuse(op, code, d)
+}
+
+// takeBack makes an operation that was allowed a refused one, puts its facts into s.request,
+// and drops what it still covers of its own direction. deciding is held.
+func (s *session) takeBack(op sdk.OpID) {
+	s.operations[op.Direction()].set(op.Number(), opOwed)
+	s.flows[op.Direction()].dropRest(op)
+	facts, known := s.forget(op)
+	if !known { // too many have followed
+		facts = policy.Operation{Name: s.route.Service.Protocol + ":aborted", Class: policy.ClassUnknown}
+	}
+	s.request.Operation, s.request.Session.Direction, s.request.NowNs = facts, s.route.direction(op.Direction()), time.Now().UnixNano()
 }
 
 // refusal inserts the plugin's bytes for the asker of a refused operation, once.
@@ -210,9 +264,13 @@ func (s *session) refusal(step *sdk.Step) error {
 	if !owed {
 		return violates("a refusal of operation %d, to which none is owed", step.Op)
 	}
-	if dir == sdk.Reverse {
+	if s.route.askedByDevice(dir) {
 		// These bytes go to a device, and a plugin made them up.
 		if err := s.answerable(step.Bytes); err != nil {
+			if s.route.CallOut != nil { // not every refusal of a protocol is one that a device may be told
+				silence := s.flows[dir.Opposite()].insert(step.Op, step.At, nil)
+				return errors.Join(silence, fmt.Errorf("%w: %w", errMute, err))
+			}
 			return violates("what it would tell the device: %v", err)
 		}
 	}
@@ -234,6 +292,7 @@ func (s *session) keep(step *sdk.Step) error {
 	if !s.operations[step.Op.Direction()].keep(step.Op.Number()) {
 		return violates("operation %d cannot be kept: it is not among the latest, or %d are", step.Op, sdk.MaxKept)
 	}
+	s.setKept(step.Op, true)
 	return nil
 }
 
@@ -241,5 +300,6 @@ func (s *session) done(step *sdk.Step) error {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
 	s.operations[step.Op.Direction()].done(step.Op.Number())
+	s.setKept(step.Op, false)
 	return nil
 }

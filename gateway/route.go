@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"cordon/plugins"
@@ -10,10 +12,11 @@ import (
 // Route joins one listener to one service of one device. Medical clients send neither SNI
 // nor ALPN, so the address a client connects to is what names the device.
 type Route struct {
-	Listen       string         // host:port clients connect to
-	Device       policy.Device  // as policy sees it
-	Service      policy.Service // as policy sees it
-	Address      string         // host:port of the device
+	Listen       string                                  // host:port clients connect to
+	Device       policy.Device                           // as policy sees it
+	Service      policy.Service                          // as policy sees it
+	Address      string                                  // host:port of the device
+	Dial         func(context.Context) (net.Conn, error) // how it is reached, by TCP; nil: at Address, from the host's network
 	Plugin       *plugins.Plugin
 	Number       uint32        // of the service in Plugin's configuration
 	Sessions     int           // at a time, beyond which connecting is refused; 0: no limit of its own
@@ -24,6 +27,8 @@ type Route struct {
 	// InsecureTLS12 admits clients that know nothing newer than TLS 1.2, whose certificates
 	// then cross the network in clear.
 	InsecureTLS12 bool
+
+	CallOut *CallOut // nil: clients connect, and the device is dialled
 
 	// Answer reports what is wrong with a plugin's refusal of what the device asked for. It
 	// must accept nothing but a negative answer of the protocol, whoever made it up. nil:

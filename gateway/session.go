@@ -21,8 +21,9 @@ type session struct {
 	gateway    *Gateway
 	route      *Route
 	source     string
-	client     *client
-	device     *device // nil if every operation is refused
+	shown      credentials // by the client
+	client     side        // who opened it
+	device     side        // who is asked; nil if every operation is refused
 	inspection *plugins.Inspection
 	flows      [2]flow
 	running    atomic.Int32 // flows that have not ended
@@ -33,11 +34,15 @@ type session struct {
 	// while bytes move.
 	deciding   sync.Mutex
 	request    policy.Request
-	latest     sdk.OpID         // whose facts are in request
 	operations [2]operations    // by direction
 	refused    *policy.Decision // why every operation is refused; nil: ask
 	allowed    int
 	denied     int
+
+	due        atomic.Int64         // when what is allowed has to be decided again, ns since the Unix epoch
+	flip       atomic.Pointer[flip] // why it is to end; nil: it is not
+	allowing   sync.Mutex           // guards allowances; nothing is waited for under it
+	allowances []allowance
 
 	ending atomic.Bool
 	mu     sync.Mutex
@@ -78,16 +83,18 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 		g.leave(source)
 		return
 	}
-	subject, err := g.identify(ctx, c.Conn)
+	on, epoch := g.grounds.Load(), g.Certs.Epoch()
+	id, shown, err := g.identify(ctx, c.Conn)
 	if err != nil {
 		g.recordStranger(r, source, err)
 		hangUp(conn)
 		g.leave(source)
 		return
 	}
-	s := &session{gateway: g, route: r, source: source, client: c, began: time.Now()}
+	s := &session{gateway: g, route: r, source: source, client: c, shown: shown, began: time.Now()}
+	s.due.Store(id.NotAfter.UnixNano())
 	s.request = policy.Request{
-		Phase: policy.PhaseConnect, Subject: subject, Device: r.Device, Service: r.Service,
+		Phase: policy.PhaseConnect, Subject: subject(id), Device: r.Device, Service: r.Service,
 		Session: policy.Session{ID: fmt.Sprintf("%s-%d", g.boot, g.count.Add(1)), Direction: policy.Inbound, Client: source, TLS: tlsVersion(c.Conn)},
 	}
 	if err := s.connect(ctx); err != nil {
@@ -96,6 +103,9 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 		return
 	}
 	s.start()
+	if g.grounds.Load() != on || g.Certs.Epoch() != epoch { // who asked all sessions again did not see this one
+		g.recheck([]*session{s})
+	}
 }
 
 // hangUp closes a connection so that the peer reads the alert it was sent: a socket that is
@@ -115,7 +125,8 @@ const alertTimeout = 200 * time.Millisecond
 func (s *session) connect(ctx context.Context) error {
 	g := s.gateway
 	s.request.NowNs = time.Now().UnixNano()
-	d := g.decide(s.route, &s.request)
+	d := g.decide(g.grounds.Load(), s.route, &s.request)
+	s.expires(d)
 	d, _ = g.record(&s.request, d)
 	if d.Allow {
 		var err error
@@ -143,6 +154,9 @@ func (s *session) connect(ctx context.Context) error {
 	s.inspection = inspection
 	// The plugin names the mode; that replies are not shown at all only the site can say.
 	reverse.mode = min(inspection.Modes()[sdk.Reverse], sdk.Observed)
+	if s.route.CallOut != nil {
+		reverse.mode = sdk.Held
+	}
 	if s.route.UnseenReply {
 		reverse.mode = sdk.Unseen
 		reverse.covered = sdk.Unlimited // nothing is left to be shown
@@ -159,6 +173,7 @@ func (s *session) start() {
 	s.gateway.mu.Lock()
 	s.gateway.running[s] = struct{}{}
 	s.gateway.mu.Unlock()
+	lower(&s.gateway.due, s.due.Load())
 	if s.gateway.draining.Load() {
 		s.wake()
 	}
@@ -204,6 +219,11 @@ func (s *session) pump(f *flow) error {
 				return errFull
 			}
 			f.settle()
+			if s.flip.Load() != nil {
+				if err := s.farewell(f); err != nil {
+					return err
+				}
+			}
 		}
 		switch {
 		case err == nil:
@@ -306,9 +326,9 @@ func (s *session) end(cause error) {
 func (s *session) fail(cause error) {
 	s.note(cause)
 	s.ending.Store(true)
-	s.client.raw.Close()
+	s.client.cut()
 	if s.device != nil {
-		s.device.Close()
+		s.device.cut()
 	}
 }
 
@@ -341,10 +361,13 @@ func (s *session) close() {
 	if s.inspection != nil {
 		s.inspection.Close()
 	}
-	s.client.raw.Close()
+	s.client.cut()
 	if s.device != nil {
-		s.device.Close()
+		s.device.cut()
 		g.part(s.route)
+	}
+	if f := s.flip.Load(); f != nil {
+		f.cut.Stop()
 	}
 	level, cause := slog.LevelInfo, "closed"
 	if s.cause != nil {

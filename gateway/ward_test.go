@@ -169,6 +169,7 @@ type wardConfig struct {
 	reply    func(line string) string // default: "ok LINE"
 	unseen   bool
 	answer   func([]byte) error
+	callOut  *CallOut
 	windows  int
 	idle     time.Duration
 	sessions int // at a time
@@ -209,7 +210,7 @@ func newWard(t testing.TB, c wardConfig) *ward {
 		Routes: []Route{{
 			Listen: "127.0.0.1:0", Device: policy.Device{ID: "dev-1", Class: "test", Labels: map[string]string{}, State: policy.StateActive},
 			Service: policy.Service{Name: "lines", Protocol: c.protocol}, Address: w.device.address(), Plugin: w.plugin, Number: 7,
-			UnseenReply: c.unseen, Answer: c.answer, IdleTimeout: c.idle, Sessions: c.sessions,
+			UnseenReply: c.unseen, CallOut: c.callOut, Answer: c.answer, IdleTimeout: c.idle, Sessions: c.sessions,
 		}},
 	})
 	listeners, err := w.gateway.Listen()

@@ -22,6 +22,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/gateway"
 	"cordon/gateway/audit"
+	"cordon/gateway/segment"
 	"cordon/plugins"
 	"cordon/plugins/sdk"
 	"cordon/policy"
@@ -44,9 +45,11 @@ type assembly struct {
 	plugins []*plugins.Plugin
 	gateway *gateway.Gateway
 
+	segments map[string]*segment.Segment // by name; see enter
+
 	runtime string         // directory of the plugins' control sockets
 	stop    func()         // ends what runs in the background
-	running sync.WaitGroup // the plugins' supervisors and the certificates' renewal
+	running sync.WaitGroup // the plugins' supervisors, the certificates' renewal and the segments' watchers
 }
 
 // assemble builds everything short of listening: an error is what would have kept the
@@ -185,12 +188,16 @@ func serverNames(c *config.Config) []string {
 type service struct {
 	device *config.Device
 	*config.Service
-	number uint32
+	number  uint32
+	callOut *config.CallOut // it is the device that connects
 }
 
 // startPlugins starts one plugin process per protocol and returns the routes, in the
 // order of the file.
 func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logger) ([]gateway.Route, error) {
+	if _, err := plans(a.config); err != nil {
+		return nil, err
+	}
 	programs, err := a.programs()
 	if err != nil {
 		return nil, err
@@ -199,11 +206,11 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 	byProtocol := map[string]map[uint32][]byte{}
 	for i := range a.config.Devices {
 		d := &a.config.Devices[i]
-		for j := range d.Services {
-			s := service{d, &d.Services[j], uint32(len(services))}
+		for _, s := range servicesOf(d) {
+			s.number = uint32(len(services))
 			if known := protocols(a.config.Plugins); !slices.Contains(known, s.Proto) {
 				return nil, config.Faults{a.config.Fault("config.protocol.unknown", fmt.Sprintf("no plugin speaks %q, only %s", s.Proto, strings.Join(known, ", ")),
-					"proto: hl7", "devices", d.ID, "services", s.Name, "proto")}
+					"proto: hl7", append(s.path(), "proto")...)}
 			}
 			if byProtocol[s.Proto] == nil {
 				byProtocol[s.Proto] = map[uint32][]byte{}
@@ -246,15 +253,22 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 		}
 		routes = append(routes, gateway.Route{
 			Listen:  s.Listen.String(),
-			Device:  policy.Device{ID: s.device.ID, Class: s.device.Class, Profile: s.device.Profile, Labels: orNone(s.device.Labels), State: s.device.State},
+			Device:  deviceFacts(s.device),
 			Service: policy.Service{Name: s.Name, Protocol: s.Proto},
 			Address: netip.AddrPortFrom(s.device.Address, s.Port).String(),
+			Dial:    a.dialer(s.device, s.Port),
+			CallOut: a.callOut(s),
 			Plugin:  started[s.Proto], Number: s.number,
 			Sessions: s.Sessions, IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,
 			Answer: answers()[s.Proto],
 		})
 	}
 	return routes, nil
+}
+
+// deviceFacts are a device as policy sees it.
+func deviceFacts(d *config.Device) policy.Device {
+	return policy.Device{ID: d.ID, Class: d.Class, Profile: d.Profile, Segment: d.Segment, Labels: orNone(d.Labels), State: d.State}
 }
 
 // startPlugin starts p and waits until it runs or has said why it cannot.
@@ -281,7 +295,7 @@ func (a *assembly) startPlugin(ctx, background context.Context, p *plugins.Plugi
 // settingsFault points at the setting a plugin refused. Plugins name the key in quotes
 // where they can.
 func (a *assembly) settingsFault(s service, message string) error {
-	path := []string{"devices", s.device.ID, "services", s.Name}
+	path := s.path()
 	if _, rest, ok := strings.Cut(message, `"`); ok {
 		if key, _, ok := strings.Cut(rest, `"`); ok {
 			path = append(path, key)

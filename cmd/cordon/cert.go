@@ -166,8 +166,8 @@ func certRevokeCommand(a *app) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use: "revoke SERIAL…", Short: "Take certificates back",
-		Long: `Take certificates back. A running gateway refuses them from its next handshake on;
-sessions they already have go on until they end.`,
+		Long: `Take certificates back. A running gateway refuses them at its next handshake,
+and ends the sessions they already have within a second.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			doing := "revoke " + strconv.Itoa(len(args)) + " certificate(s)"

@@ -121,16 +121,22 @@ func testPolicy(ctx context.Context, c *config.Config) (rego.Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := results.Failed(); n > 0 {
-		f := failure{Code: "policy.test", Message: fmt.Sprintf("%d of %d policy tests fail", n, len(results)), Exit: exitChecks}
-		for _, r := range results {
-			if !r.Passed && !r.Skipped && len(f.Try) < 10 {
-				f.Try = append(f.Try, fmt.Sprintf("%s/%s:%d: %s %s", c.Policy.Dir, r.File, r.Line, r.Name, strings.TrimSpace(r.Message)))
-			}
-		}
-		return nil, f
+	return results, failedTests(c, results)
+}
+
+// failedTests is an error if one of the policy's tests failed.
+func failedTests(c *config.Config, results rego.Results) error {
+	n := results.Failed()
+	if n == 0 {
+		return nil
 	}
-	return results, nil
+	f := failure{Code: "policy.test", Message: fmt.Sprintf("%d of %d policy tests fail", n, len(results)), Exit: exitChecks}
+	for _, r := range results {
+		if !r.Passed && !r.Skipped && len(f.Try) < 10 {
+			f.Try = append(f.Try, fmt.Sprintf("%s/%s:%d: %s %s", c.Policy.Dir, r.File, r.Line, r.Name, strings.TrimSpace(r.Message)))
+		}
+	}
+	return f
 }
 
 // policyFailure shows the first fault with its place and the others below it.

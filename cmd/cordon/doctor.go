@@ -22,8 +22,8 @@ func doctorCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Look for what is wrong with this gateway and its machine",
 		Long: `Look at the configuration, the policy and its tests, the authority, the audit log, who
-can read the keys, the disk, the clock, and how far plugins can be confined on this
-machine. Each finding comes with its evidence and a remedy. Exit code 8 if there are any.`,
+can read the keys, the disk, the clock, how far plugins can be confined on this machine,
+and whether segments are isolated. Each finding comes with its evidence and a remedy. Exit code 8 if there are any.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
@@ -59,11 +59,16 @@ func (a *app) doctor(ctx context.Context) error {
 		look func(context.Context, *examination)
 	}{
 		{"policy", lookAtPolicy}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
-		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS},
+		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS}, {"segments", lookAtSegments},
 	} {
 		x.looked = append(x.looked, part.name)
 		part.look(ctx, x)
 	}
+	return a.report(x)
+}
+
+// report writes what was found.
+func (a *app) report(x *examination) error {
 	if a.json {
 		if err := a.object(struct {
 			Schema   string    `json:"schema"`

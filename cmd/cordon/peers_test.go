@@ -64,6 +64,10 @@ func TestGateway(t *testing.T) {
 		{"browser", tellBrowser},
 		{"pinned plugin", tellPinned},
 		{"replay", tellReplay},
+		{"reload", tellReload},
+		{"segment", tellSegment},
+		{"segment helper", tellSegmentHelper},
+		{"call-out", tellCallOut},
 		{"demo", tellDemo},
 	} {
 		t.Run(story.name, func(t *testing.T) { story.tell(t, cordon) })

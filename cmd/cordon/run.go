@@ -13,16 +13,25 @@ import (
 )
 
 func runCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var socket string
+	c := &cobra.Command{
 		Use: "run", Short: "Run the gateway in the foreground",
 		Long: `Run the gateway in the foreground. One line on standard error says that it is
 ready; with --json it is an object of schema cordon.ready/v1. SIGTERM and SIGINT stop
-accepting, let sessions end (limits.drain_timeout) and then close them.`,
+accepting, let sessions end (limits.drain_timeout) and then close them. SIGHUP reads the
+policy and the devices' states and labels again, see "cordon reload".`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log := a.newLogger(a.stderr)
+			if err := a.shedNetAdmin(c.Flags()); err != nil {
+				return cannot("run", err)
+			}
 			parts, err := assemble(c.Context(), a.config(), log)
 			if err != nil {
+				return cannot("run", err)
+			}
+			if err := parts.enter(c.Context(), helper{socket}, log); err != nil {
+				parts.close()
 				return cannot("run", err)
 			}
 			listeners, err := parts.gateway.Listen()
@@ -35,8 +44,15 @@ accepting, let sessions end (limits.drain_timeout) and then close them.`,
 				parts.close()
 				return cannot("run", err)
 			}
+			parts.watchSegments(log)
+			reloads, err := acceptReloads(parts, a.config(), log)
+			if err != nil {
+				parts.close()
+				return cannot("run", err)
+			}
 			a.ready(parts, listeners)
 			err = parts.gateway.Serve(c.Context(), listeners)
+			reloads.close()
 			noted := parts.note(audit.KindStop)
 			for _, e := range []error{parts.close(), noted} {
 				if err == nil {
@@ -46,14 +62,21 @@ accepting, let sessions end (limits.drain_timeout) and then close them.`,
 			return err
 		},
 	}
+	segmentSocketFlag(c, &socket)
+	return c
 }
 
 // note records that the gateway starts or stops, and with which policy.
 func (p *assembly) note(kind audit.Kind) error {
-	ctx, cancel := recordTimeout()
-	defer cancel()
 	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version}
 	e.Decision.Revision, e.Decision.Data = p.policy.Revision(), p.policy.Data()
+	return p.record(e)
+}
+
+// record makes an entry about the gateway itself.
+func (p *assembly) record(e audit.Entry) error {
+	ctx, cancel := recordTimeout()
+	defer cancel()
 	_, err := p.log.Append(ctx, e)
 	return err
 }

@@ -20,6 +20,7 @@ const (
 	KindHandshake Kind = "handshake" // a TLS handshake was refused
 	KindStart     Kind = "start"     // the gateway started
 	KindStop      Kind = "stop"      // the gateway stopped
+	KindReload    Kind = "reload"    // policy or facts of devices were replaced while the gateway ran, or that was refused: see Note
 	KindGap       Kind = "gap"       // written by the log itself: it could not record for a while, or a crash tore a write
 )
 

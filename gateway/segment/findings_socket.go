@@ -57,35 +57,89 @@ func (x *examination) sockets() error {
 			x.find("high", "socket", fmt.Sprintf("%d %s socket(s) in the segment", len(lines), kind), "find its process with ss -p inside the namespace and end it")
 		}
 	}
-	for _, kind := range []string{"tcp", "tcp6"} {
-		lines, err := procLines(kind)
-		if err != nil {
-			return err
-		}
-		for _, fields := range lines {
-			if len(fields) < 4 {
-				return fmt.Errorf("read /proc/net/%s: a line of %d fields", kind, len(fields))
-			}
-			local, err := procAddress(fields[1])
-			if err != nil {
-				return err
-			}
-			remote, err := procAddress(fields[2])
-			if err != nil {
-				return err
-			}
-			d := x.plan.device(remote.Addr())
-			switch {
-			case x.plan.called(local): // listens for a device's call, or is one
-			case d != nil && slices.Contains(d.Ports, remote.Port()):
-			case fields[3] == "0A": // TCP_LISTEN
-				x.find("high", "socket", fmt.Sprintf("a TCP socket listens at %v", local), "find its process with ss -p inside the namespace and end it")
-			default: // the filters let nothing of it through
-				x.find("low", "socket", fmt.Sprintf("a TCP connection at %v to %v, which is not declared", local, remote), "wait for its end: it may be of an earlier plan")
-			}
+	all, err := tcpSockets()
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		d := x.plan.device(s.remote.Addr())
+		switch {
+		case x.plan.called(s.local): // listens for a device's call, or is one
+		case d != nil && slices.Contains(d.Ports, s.remote.Port()):
+		case s.state == "0A": // TCP_LISTEN
+			x.find("high", "socket", fmt.Sprintf("a TCP socket listens at %v", s.local), "find its process with ss -p inside the namespace and end it")
+		default: // the filters let nothing of it through
+			x.find("low", "socket", fmt.Sprintf("a TCP connection at %v to %v, which is not declared", s.local, s.remote), "wait for its end: it may be of an earlier plan")
 		}
 	}
 	return nil
+}
+
+// Connection is an established TCP connection between the gateway and a device.
+type Connection struct {
+	Device string         `json:"device"` // its ID, or "" if none has the address any more
+	Peer   netip.AddrPort `json:"peer"`   // the device's end
+	Own    netip.AddrPort `json:"own"`
+}
+
+// Connections are those that Teardown would cut. A segment that is not set up has none.
+func (l Local) Connections(p Plan) ([]Connection, error) {
+	ns, err := openNamespace(l.path(p.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for connections in segment %q: %w", p.Name, err)
+	}
+	defer ns.Close()
+	var list []Connection
+	err = inside(ns, func() error {
+		all, err := tcpSockets()
+		for _, s := range all {
+			if s.state != "01" { // TCP_ESTABLISHED
+				continue
+			}
+			c := Connection{Peer: s.remote, Own: s.local}
+			if d := p.device(s.remote.Addr()); d != nil {
+				c.Device = d.ID
+			}
+			list = append(list, c)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for connections in segment %q: %w", p.Name, err)
+	}
+	return list, nil
+}
+
+// tcpSocket is a line of /proc/net/tcp; its state is a number of net/tcp_states.h.
+type tcpSocket struct {
+	local, remote netip.AddrPort
+	state         string
+}
+
+func tcpSockets() (all []tcpSocket, err error) {
+	for _, kind := range []string{"tcp", "tcp6"} {
+		lines, err := procLines(kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, fields := range lines {
+			if len(fields) < 4 {
+				return nil, fmt.Errorf("read /proc/net/%s: a line of %d fields", kind, len(fields))
+			}
+			s := tcpSocket{state: fields[3]}
+			if s.local, err = procAddress(fields[1]); err != nil {
+				return nil, err
+			}
+			if s.remote, err = procAddress(fields[2]); err != nil {
+				return nil, err
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
 }
 
 // procLines reads /proc/net/NAME without its heading.

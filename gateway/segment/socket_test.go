@@ -59,6 +59,25 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// Connections are those that are open, each with its device.
+func TestConnections(t *testing.T) {
+	w := newWorld(t)
+	if open, err := w.local.Connections(w.plan); err != nil || len(open) != 0 {
+		t.Errorf("before the setup: got %v, %v", open, err)
+	}
+	w.setup()
+	w.echo(w.device, "tcp4", fmt.Sprintf("10.9.0.7:%d", servicePort))
+	c, err := New(w.local, w.plan).Dial(within(t, 10*time.Second), ap(deviceAddr, servicePort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	open, err := w.local.Connections(w.plan)
+	if err != nil || len(open) != 1 || open[0].Device != "mon-7" || open[0].Peer != ap(deviceAddr, servicePort) || open[0].Own.Addr() != ownAddr {
+		t.Errorf("got %+v, %v", open, err)
+	}
+}
+
 func TestDial(t *testing.T) {
 	w := newWorld(t)
 	w.setup()

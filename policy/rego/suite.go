@@ -54,6 +54,9 @@ func Test(ctx context.Context, dir string) (Results, error) {
 	return f.test(ctx, dir)
 }
 
+// Test runs the tests that were loaded with e, as Test does.
+func (e *Engine) Test(ctx context.Context) (Results, error) { return e.folder.test(ctx, "") }
+
 func (f *folder) test(ctx context.Context, dir string) (Results, error) {
 	document, problems := readData(f.data)
 	if len(problems) > 0 {

@@ -3,7 +3,7 @@
 //
 // Read config.go for the file's shape (the field comments are its manual), then in
 // the order a file is read: tree.go bytes to a tree of values with positions,
-// decode.go the tree to these types, profile.go what a type of device adds, check.go what only shows when the whole is
+// decode.go and segment.go the tree to these types, profile.go what a type of device adds, check.go what only shows when the whole is
 // seen, fault.go what is said when something is wrong. edit.go adds a device in
 // place, initial.go is the file of a new gateway, schema.go is for editors.
 //
@@ -39,14 +39,15 @@ const MaxSize = 1 << 20
 // Config is the whole file. All paths in it are absolute or relative to the working
 // directory by the time it is returned; in the file they are relative to the file.
 type Config struct {
-	Version  int      // The version of this format. Must be 1.
-	Gateway  Gateway  // The gateway itself.
-	Identity Identity // Whose certificates are believed.
-	Plugins  []Plugin // Plugins beside those that cordon brings, by the protocol they speak.
-	Devices  []Device // The devices behind the gateway, by id.
-	Policy   Policy   // Where the rules are.
-	Audit    Audit    // Where decisions are recorded.
-	Limits   Limits   // What one gateway lets itself be asked for.
+	Version  int       // The version of this format. Must be 1.
+	Gateway  Gateway   // The gateway itself.
+	Identity Identity  // Whose certificates are believed.
+	Plugins  []Plugin  // Plugins beside those that cordon brings, by the protocol they speak.
+	Segments []Segment // The isolated networks that devices live in, by name. Default: none, devices are dialled from the host's network.
+	Devices  []Device  // The devices behind the gateway, by id.
+	Policy   Policy    // Where the rules are.
+	Audit    Audit     // Where decisions are recorded.
+	Limits   Limits    // What one gateway lets itself be asked for.
 
 	src  *source // where faults found later still point to
 	root *node
@@ -80,16 +81,35 @@ type Plugin struct {
 	SHA256   string // The checksum it must have, in hexadecimal, as sha256sum prints it.
 }
 
+// Segment is a network of devices that nothing but the gateway's own sockets reaches.
+type Segment struct {
+	Name      string       // The key in the file: 1 to 15 lower-case letters, digits and hyphens, the first a letter.
+	Interface Interface    // The device side.
+	Addresses []netip.Addr // The gateway's own addresses in it. It dials from the first of each family.
+}
+
+// Interface is how a segment comes by its device side.
+type Interface struct {
+	Kind   string // nic: the interface is taken over whole; vlan: one VLAN of a trunk; macvlan: a further MAC address on an interface.
+	Name   string // The interface's name in the segment; for a nic, also in the host. At most 15 letters, digits, hyphens, dots and underscores.
+	Parent string // The host's interface that a vlan or macvlan is made on. The host itself can no longer use it. Default: none, for a nic.
+	VLAN   int    // The VLAN's number, 1 to 4094. Default: none, but for a vlan.
+}
+
 // Device is one legacy medical device.
 type Device struct {
-	ID          string            // The key in the file: letters, digits, dot, hyphen and underscore, at most 63.
-	Address     netip.Addr        // The device's IP address, where the gateway dials it.
-	Profile     string            // The type of device, whose profile gives its class, quirks and limits: contec-cms8000. Default: none.
-	Class       string            // What kind of device it is, from general to special: monitor/bedside. Default: the profile's.
-	Criticality string            // How much harm its loss does: low, medium or high. Default: not said.
-	Labels      map[string]string // Facts of the site that policy may use, such as ward or owner.
-	State       string            // active, quarantined or maintenance, for policy to judge. Default: active.
-	Services    []Service         // The device's protocols, by name.
+	ID               string            // The key in the file: letters, digits, dot, hyphen and underscore, at most 63.
+	Address          netip.Addr        // The device's IP address, where the gateway dials it.
+	Segment          string            // The segment the device is in, where nothing but the gateway reaches it. Default: none.
+	MAC              string            // The device's MAC address, needed in a segment: 00:1b:44:11:3a:b7. Default: none.
+	FurtherAddresses []netip.Addr      // Further addresses of the device in its segment, such as its link-local one of IPv6. Default: none.
+	Profile          string            // The type of device, whose profile gives its class, quirks and limits: contec-cms8000. Default: none.
+	Class            string            // What kind of device it is, from general to special: monitor/bedside. Default: the profile's.
+	Criticality      string            // How much harm its loss does: low, medium or high. Default: not said.
+	Labels           map[string]string // Facts of the site that policy may use, such as ward or owner.
+	State            string            // active, quarantined or maintenance, for policy to judge. Default: active.
+	Services         []Service         // The device's protocols, by name. May be absent if it only calls out.
+	CallOut          []CallOut         // What the device opens by itself, by name; only in a segment. Default: nothing.
 
 	patches []string
 }
@@ -110,6 +130,21 @@ type Service struct {
 	InsecureTLS12 bool            // Clients that know nothing newer than TLS 1.2 may connect; their certificates cross the network in clear. Default: false.
 	UnseenReplies bool            // Replies are not shown to the plugin; only for stream. Default: false.
 	Settings      json.RawMessage // The plugin's settings as a JSON object, never nil.
+}
+
+// CallOut is one connection that a device opens by itself: the gateway takes it at the address
+// the device was configured with, and speaks mutual TLS to where it was meant to go. Keys beside
+// those below are settings of the protocol's plugin.
+type CallOut struct {
+	Name         string          // The key in the file, with the same characters as a device's id.
+	Proto        string          // The protocol, which names the plugin.
+	Catch        netip.AddrPort  // The address and port that the device calls. In the segment it belongs to the gateway.
+	To           string          // The destination, host:port. It must speak TLS and ask for a certificate.
+	ServerName   string          // The name in the destination's certificate. Default: the host of to.
+	Sessions     int             // Sessions at a time, 1 to 1000000. Default: no limit of its own.
+	IdleTimeout  time.Duration   // How long a session may carry nothing, 1s to 168h. Default: limits.idle_timeout.
+	AllowUnknown []string        // Operations of class unknown that policy may allow, by name. Default: none.
+	Settings     json.RawMessage // The plugin's settings as a JSON object, never nil.
 }
 
 // Listen is an address to listen on.
@@ -194,8 +229,14 @@ func parse(path string, text []byte) (*Config, error) {
 				s.IdleTimeout = c.Limits.IdleTimeout
 			}
 		}
+		for j := range c.Devices[i].CallOut {
+			if o := &c.Devices[i].CallOut[j]; o.IdleTimeout == 0 {
+				o.IdleTimeout = c.Limits.IdleTimeout
+			}
+		}
 	}
 	src.checkListeners(c)
+	src.checkSegments(c)
 	if err := src.err(); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ func (d *decoder) config(n *node) *Config {
 		"gateway":  func(n *node) { c.Gateway = d.gateway(n) },
 		"identity": func(n *node) { c.Identity = d.identity(n) },
 		"plugins":  func(n *node) { c.Plugins = d.plugins(n) },
+		"segments": func(n *node) { c.Segments = d.segments(n) },
 		"devices":  func(n *node) { c.Devices = d.devices(n) },
 		"policy":   func(n *node) { c.Policy = d.policy(n) },
 		"audit":    func(n *node) { audit = n },
@@ -111,7 +112,10 @@ func (d *decoder) devices(n *node) []Device {
 func (d *decoder) device(n *node) Device {
 	dev := Device{ID: n.key.text, State: policy.StateActive}
 	d.object(n, fields{
-		"address": func(n *node) { dev.Address = d.deviceAddress(n) },
+		"address":           func(n *node) { dev.Address = d.deviceAddress(n) },
+		"segment":           func(n *node) { dev.Segment = d.word(n, segmentName, "the name of one of segments") },
+		"mac":               func(n *node) { dev.MAC = d.mac(n) },
+		"further_addresses": func(n *node) { dev.FurtherAddresses = each(d, n, d.deviceAddress) },
 		"profile": func(n *node) {
 			dev.Profile = d.word(n, identifier, "the name of a profile, which cordon profile list prints")
 		},
@@ -122,11 +126,20 @@ func (d *decoder) device(n *node) Device {
 			dev.State = d.choice(n, policy.StateActive, policy.StateQuarantined, policy.StateMaintenance)
 		},
 		"services": func(n *node) { dev.Services = d.services(n) },
-	}, "address", "services")
+		"call_out": func(n *node) { dev.CallOut = d.callOuts(n) },
+	}, requiredOf(n)...)
 	if n.kind == mapping && n.get("class") == nil && n.get("profile") == nil {
 		d.src.fault(n.key, "config.key.missing", n.path+" has no class", "add class: "+examples["class"]+", or the device's profile, if cordon profile list has one")
 	}
 	return dev
+}
+
+// requiredOf are the keys a device must have: one that only calls out offers no service.
+func requiredOf(n *node) []string {
+	if n.get("call_out") != nil {
+		return []string{"address"}
+	}
+	return []string{"address", "services"}
 }
 
 func (d *decoder) services(n *node) []Service {

@@ -19,11 +19,12 @@ import (
 var (
 	required = map[string][]string{
 		"Config": {"version", "gateway", "identity"}, "Gateway": {"name"}, "Identity": {"trust_domain"},
-		"Profile": {"version", "title", "class", "services"}, "Plugin": {"path", "sha256"}, "Device": {"address", "services"}, "Service": {"proto", "port", "listen"},
+		"Profile": {"version", "title", "class", "services"}, "Plugin": {"path", "sha256"}, "Device": {"address"}, "Service": {"proto", "port", "listen"},
+		"Segment": {"interface", "addresses"}, "Interface": {"kind", "name"}, "CallOut": {"proto", "catch", "to"},
 	}
 	allowed = map[string][]any{
 		"Config.version": {1}, "Profile.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},
-		"Device.state": {"active", "quarantined", "maintenance"},
+		"Interface.kind": {"nic", "vlan", "macvlan"}, "Device.state": {"active", "quarantined", "maintenance"},
 	}
 )
 
@@ -71,7 +72,7 @@ func structSchema(t *testing.T, types map[string]*ast.StructType, name string) m
 	properties := map[string]any{}
 	for _, field := range types[name].Fields.List {
 		goName := field.Names[0].Name
-		if !ast.IsExported(goName) || name == "Device" && goName == "ID" || name == "Plugin" && goName == "Protocol" || name == "Service" && (goName == "Name" || goName == "Settings") ||
+		if !ast.IsExported(goName) || name == "Device" && goName == "ID" || name == "Plugin" && goName == "Protocol" || (name == "Service" || name == "CallOut") && (goName == "Name" || goName == "Settings") || name == "Segment" && goName == "Name" ||
 			name == "Profile" && goName == "Name" || name == "ProfileService" && (goName == "Proto" || goName == "Settings") {
 			continue // the key itself, or the keys beside
 		}
@@ -87,7 +88,7 @@ func structSchema(t *testing.T, types map[string]*ast.StructType, name string) m
 		}
 		properties[key] = p
 	}
-	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": name == "Service" || name == "ProfileService"}
+	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": name == "Service" || name == "CallOut" || name == "ProfileService"}
 	if required[name] != nil {
 		out["required"] = required[name]
 	}
@@ -112,7 +113,7 @@ func typeSchema(t *testing.T, types map[string]*ast.StructType, expr ast.Expr) m
 		if e.Sel.Name == "Duration" {
 			return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`}
 		}
-		return map[string]any{"type": "string"} // netip.Addr
+		return map[string]any{"type": "string"} // netip.Addr, netip.AddrPort
 	case *ast.MapType:
 		return map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "string"}}
 	case *ast.ArrayType:

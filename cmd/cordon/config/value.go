@@ -50,6 +50,8 @@ var examples = map[string]string{
 	"name": "radiology-east", "trust_domain": "ward.hospital.example", "address": "10.20.0.12", "profile": "contec-cms8000", "title": "Contec CMS8000", "class": "monitor/bedside",
 	"path": "plugins/acme", "sha256": "what sha256sum prints for the program",
 	"services": "{ hl7: { proto: hl7, port: 2575, listen: 127.0.0.1:12575 } }", "proto": "hl7", "port": "2575", "listen": "127.0.0.1:12575",
+	"interface": "{ kind: nic, name: eth1 }", "addresses": "[10.20.0.1]", "kind": "nic", "segment": "icu", "mac": "00:1b:44:11:3a:b7",
+	"catch": "10.20.0.9:2575", "to": "lis.hospital.example:2575", "server_name": "lis.hospital.example",
 }
 
 // named returns the entries of a mapping whose keys the site chooses.

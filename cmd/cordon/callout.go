@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"cordon/certs"
+	"cordon/certs/ca"
+	"cordon/cmd/cordon/config"
+	"cordon/gateway"
+	"cordon/policy"
+)
+
+// servicesOf are what a device offers and what it opens by itself: to a plugin they are alike.
+func servicesOf(d *config.Device) (all []service) {
+	for i := range d.Services {
+		all = append(all, service{device: d, Service: &d.Services[i]})
+	}
+	for i := range d.CallOut {
+		o := &d.CallOut[i]
+		all = append(all, service{device: d, callOut: o, Service: &config.Service{
+			Name: o.Name, Proto: o.Proto, Listen: config.Listen{Addr: o.Catch.Addr(), Port: o.Catch.Port()},
+			Sessions: o.Sessions, IdleTimeout: o.IdleTimeout, AllowUnknown: o.AllowUnknown, Settings: o.Settings,
+		}})
+	}
+	return all
+}
+
+// path is where the configuration says it.
+func (s service) path() []string {
+	if s.callOut != nil {
+		return []string{"devices", s.device.ID, "call_out", s.Name}
+	}
+	return []string{"devices", s.device.ID, "services", s.Name}
+}
+
+// callOut is the part of a route that a device opens by itself; nil if clients do.
+func (a *assembly) callOut(s service) *gateway.CallOut {
+	if s.callOut == nil {
+		return nil
+	}
+	b := &deviceBadge{config: a.config, id: s.device.ID, serverName: s.callOut.ServerName}
+	return &gateway.CallOut{
+		Listen: func(ctx context.Context) (net.Listener, error) {
+			in := a.segments[s.device.Segment]
+			if in == nil {
+				return nil, errNoHelper
+			}
+			return in.Listen(ctx, s.callOut.Catch)
+		},
+		From: append([]netip.Addr{s.device.Address}, s.device.FurtherAddresses...),
+		To:   s.callOut.To, TLS: b.tls,
+	}
+}
+
+// deviceBadge is the certificate a device has by way of the gateway, which holds its key: the
+// device cannot. It is issued when it is first needed, and anew at two thirds of its life.
+type deviceBadge struct {
+	config         *config.Config
+	id, serverName string
+
+	mu    sync.Mutex
+	ready *tls.Config
+	renew time.Time
+}
+
+// tls is the TLS configuration towards the destination. It may wait for the authority's
+// database, 5 s at most.
+func (b *deviceBadge) tls(ctx context.Context) (*tls.Config, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ready != nil && time.Now().Before(b.renew) {
+		return b.ready, nil
+	}
+	authority, err := openAuthority(b.config)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	issued, err := authority.Issue(ctx, ca.Request{Kind: policy.KindDevice, ID: b.id, Roles: []string{policy.KindDevice}})
+	if err != nil {
+		return nil, fmt.Errorf("issue a certificate for device %q: %w", b.id, err)
+	}
+	pair, err := tls.X509KeyPair(issued.Chain, issued.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate of device %q: %w", b.id, err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(issued.CA)
+	if file := b.config.Identity.CA.TrustFile; file != "" {
+		text, err := os.ReadFile(file)
+		if err == nil && !roots.AppendCertsFromPEM(text) {
+			err = errors.New("no certificate in it")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read roots of destinations from %s: %w", file, err)
+		}
+	}
+	b.ready = certs.ClientConfig(roots, pair, b.serverName)
+	b.renew = began.Add(issued.Identity.NotAfter.Sub(began) * 2 / 3)
+	return b.ready, nil
+}

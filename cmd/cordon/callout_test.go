@@ -1,0 +1,92 @@
+package main
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// tellCallOut has a CT push images to its PACS as it always did: in plain, to an address it was
+// configured with. The gateway takes the call and goes on to the PACS by mutual TLS, as the CT.
+func tellCallOut(t *testing.T, cordon string) {
+	openssl := peer(t, "openssl", "openssl")
+	file := filepath.Join(images(t), "syntax-explicit.dcm")
+	w := newWard(t, cordon)
+	pacs := w.path("pacs")
+	if out := runProgram(t, w.dir, nil, openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+		"-subj", "/CN=pacs", "-addext", "subjectAltName=DNS:pacs.hospital.example", "-keyout", pacs+".key", "-out", pacs+".pem"); out.code != 0 {
+		t.Fatal(out.stderr)
+	}
+	w.edit(t, "cordon.yaml", "    # trust_file: hospital.pem # believe these roots too\n", "    trust_file: "+pacs+".pem\n")
+	w.edit(t, "cordon.yaml", "devices: {}\n", strings.Replace(wardSegment, "    services:\n", `    call_out:
+      images: { proto: dicom, catch: 10.9.0.9:104, to: 10.1.0.2:2762, server_name: pacs.hospital.example }
+      archive: { proto: dicom, catch: 10.9.0.9:105, to: 10.1.0.2:2762, server_name: other.hospital.example }
+      reports: { proto: dicom, catch: 10.9.0.9:106, to: 10.1.0.2:2762, server_name: pacs.hospital.example }
+    services:
+`, 1))
+	w.edit(t, "policy/data.yaml", "\nae_titles: {}\n", "\nae_titles:\n  device/ct-1: [CT1]\n")
+	w.write(t, "gw/policy/calls.rego", `package cordon
+
+# What a device says of itself to a destination that the configuration names.
+allow if {
+	input.phase == "operation"
+	input.session.direction == "outbound"
+	input.subject.kind == "device"
+	input.subject.id == input.device.id
+	in_use
+	input.service.name == "images"
+	input.operation.name == "dicom:C-STORE"
+}
+`)
+	w.issue(t, "spare", "--device", "spare", "--role", "device") // for ca.pem
+	d := w.serve(t)
+
+	got := t.TempDir()
+	name, args := w.in("client", peer(t, "storescp", "dcmtk"), "-v", "-d", "-dhl", "+B", "-od", got, "-aet", "PACS",
+		"+tls", pacs+".key", pacs+".pem", "+cf", w.path("ca.pem"), "2762")
+	storescp := start(t, got, name, args...)
+	storescp.waitFor(t, "listening", func() bool {
+		return strings.Contains(w.runIn(t, "client", "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout, ":0ACA ")
+	})
+	push := func(title, port string, program string, more ...string) outcome {
+		t.Helper()
+		return w.runIn(t, "device", program, append([]string{"-v", "-aet", title, "-aec", "PACS", "10.9.0.9", port}, more...)...)
+	}
+
+	if out := push("CT1", "104", "storescu", file); out.code != 0 {
+		t.Fatalf("storescu exits with %d and says %s%s", out.code, out.stdout, out.stderr)
+	}
+	if files := stored(t, got); len(files) != 1 {
+		t.Errorf("the PACS holds %q, want one image", files)
+	} else {
+		sameDataSet(t, files[0], file)
+	}
+	said := storescp.said()
+	if !strings.Contains(said, "CT1") || strings.Contains(said, "10.9.0.7") {
+		t.Error("the PACS was not called by the gateway under the device's title")
+	}
+	log := w.must(t, "audit", "tail", "-n", "20", "--json", "--dir", w.gw())
+	if !regexp.MustCompile(`"allow":true.*"kind":"device".*"direction":"outbound","client":"10\.9\.0\.7".*"name":"dicom:C-STORE"`).MatchString(log) {
+		t.Errorf("the log does not say that the device stored an image:\n%s", log)
+	}
+
+	// The device is told in its own protocol what it may not do.
+	out := push("CT1", "106", "storescu", file)
+	if !strings.Contains(out.stdout+out.stderr, "0x124") {
+		t.Errorf("storescu of what is refused exits with %d and says %s%s", out.code, out.stdout, out.stderr)
+	}
+	const seen = "PDU Type: Associate Request"
+	before := strings.Count(storescp.said(), seen)
+	for what, refused := range map[string][2]string{"another title": {"CT9", "104"}, "a destination of another name": {"CT1", "105"}} {
+		if out := push(refused[0], refused[1], "storescu", file); out.code == 0 {
+			t.Errorf("%s: storescu exits with 0 and says %s%s", what, out.stdout, out.stderr)
+		}
+	}
+	if after := strings.Count(storescp.said(), seen); before != 2 || after != before {
+		t.Errorf("the PACS has seen %d associations and then %d, want 2", before, after)
+	}
+	if !strings.Contains(d.logged(), "other.hospital.example") {
+		t.Error("the gateway does not log that the destination is not who it should be")
+	}
+}

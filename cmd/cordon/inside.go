@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/gateway/segment"
+)
+
+// enter gives the gateway its segments, and logs where they are not as isolated as they should
+// be. That nobody can make sockets in them is an error.
+func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Logger) error {
+	all, err := plans(a.config)
+	if err != nil {
+		return err
+	}
+	a.segments = map[string]*segment.Segment{}
+	for _, p := range all {
+		a.segments[p.Name] = segment.New(keep, p)
+		found, err := keep.Findings(ctx, p)
+		if errors.Is(err, errNoHelper) {
+			return failure{Code: "segment.helper", Message: err.Error(), Exit: exitUnreachable, Err: err,
+				Try: []string{"systemctl start cordon-segment.socket", "as root, cordon run starts a helper by itself"}}
+		}
+		if err != nil {
+			log.Error("segment not examined", "segment", p.Name, "error", err)
+		}
+		for _, f := range found {
+			if f.Severity != "low" {
+				log.Error("segment finding", "segment", p.Name, "severity", f.Severity, "code", f.Code, "evidence", f.Evidence, "remedy", f.Remedy)
+			}
+		}
+	}
+	return nil
+}
+
+// dialer is how a device is reached: nil from the host's network, else from inside its segment.
+func (a *assembly) dialer(d *config.Device, port uint16) func(context.Context) (net.Conn, error) {
+	if d.Segment == "" {
+		return nil
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		s := a.segments[d.Segment]
+		if s == nil {
+			return nil, errNoHelper
+		}
+		return s.Dial(ctx, netip.AddrPortFrom(d.Address, port))
+	}
+}
+
+// watchSegments records what segments drop, until the assembly is closed.
+func (a *assembly) watchSegments(log *slog.Logger) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := a.stop
+	a.stop = func() { cancel(); stop() }
+	for name, s := range a.segments {
+		w := &segmentWatch{name: name, log: log, record: a.log}
+		a.running.Go(func() { w.run(ctx, s) })
+	}
+}
+
+// kindSegment is an entry about what a segment's filters dropped: a burst of frames.
+const kindSegment audit.Kind = "segment"
+
+// eventsPerMinute are the entries about one segment; beyond, events are only counted.
+const eventsPerMinute = 60
+
+// segmentWatch writes one entry for each burst, as far as strangers on the wire may fill a log.
+type segmentWatch struct {
+	name   string
+	log    *slog.Logger
+	record *audit.Log
+
+	minute time.Time
+	told   int
+	left   int // not told since
+}
+
+func (w *segmentWatch) run(ctx context.Context, s *segment.Segment) {
+	for {
+		err := s.Watch(ctx, w.event)
+		if ctx.Err() != nil {
+			return
+		}
+		w.log.Warn("segment unwatched", "name", w.name, "error", err)
+		select {
+		case <-time.After(setupPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *segmentWatch) event(e segment.Event) {
+	if now := time.Now(); now.Sub(w.minute) >= time.Minute {
+		w.minute, w.told = now, 0
+	}
+	if w.told >= eventsPerMinute {
+		w.left++
+		return
+	}
+	w.told++
+	note := w.name + ": " + e.String()
+	if w.left > 0 {
+		note += fmt.Sprintf("; %d before it without an entry", w.left)
+		w.left = 0
+	}
+	w.log.Warn("segment dropped", "segment", w.name, "kind", string(e.Kind), "device", e.Device, "mac", e.MAC.String(), "from", e.From, "to", e.To, "protocol", e.Protocol, "count", e.Count)
+	ctx, cancel := recordTimeout()
+	defer cancel()
+	if _, err := w.record.Append(ctx, audit.Entry{Kind: kindSegment, Note: note}); err != nil {
+		w.log.Error("record what a segment dropped", "segment", w.name, "error", err)
+	}
+}

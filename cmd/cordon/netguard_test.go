@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/gateway/segment"
+)
+
+// What only a segment's plan knows is told where the configuration says it.
+func TestPlanFaults(t *testing.T) {
+	const head = "version: 1\ngateway: { name: a }\nidentity: { trust_domain: a.example }\n"
+	const device = "devices:\n  mon-7:\n    address: 10.20.0.7\n    segment: icu\n    mac: 00:1b:44:11:3a:b7\n    class: monitor\n    services: { hl7: { proto: hl7, port: 2575, listen: \":12575\" } }\n"
+	segmentOf := func(s string) string { return "segments:\n  icu: { " + s + " }\n" }
+	for name, c := range map[string]struct {
+		text, says string
+		line       int
+	}{
+		"nic with parent":     {segmentOf("interface: { kind: nic, name: eth1, parent: eth0 }, addresses: [10.20.0.1]"), "segments.icu.interface.parent: a nic has neither parent nor vlan", 5},
+		"vlan without number": {segmentOf("interface: { kind: vlan, name: v, parent: eth0 }, addresses: [10.20.0.1]"), "segments.icu.interface.vlan: 0: expected 1 to 4094", 5},
+		"no address":          {segmentOf("interface: { kind: nic, name: eth1 }, addresses: []"), "segments.icu.addresses: 0: expected 1 to 32", 5},
+		"same address":        {segmentOf("interface: { kind: nic, name: eth1 }, addresses: [10.20.0.1, 10.20.0.1]"), "segments.icu.addresses: 10.20.0.1: it is there already", 5},
+		"another family":      {segmentOf("interface: { kind: nic, name: eth1 }, addresses: [\"fd00::1\"]") + device, "devices.mon-7.address: 10.20.0.7: the gateway has no address of that family in the segment", 8},
+		"group MAC":           {segmentOf("interface: { kind: nic, name: eth1 }, addresses: [10.20.0.1]") + strings.Replace(device, "00:1b", "01:1b", 1), "devices.mon-7.mac: 01:1b:44:11:3a:b7: expected the address of one machine", 10},
+	} {
+		file := filepath.Join(t.TempDir(), "cordon.yaml")
+		if err := os.WriteFile(file, []byte(head+c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := config.Load(file)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_, err = plans(loaded)
+		faults, _ := errors.AsType[config.Faults](err)
+		if len(faults) != 1 || faults[0].Message != c.says || faults[0].Line != c.line {
+			t.Errorf("%s: got %v, want %q at line %d", name, err, c.says, c.line)
+		}
+	}
+}
+
+// A stranger on the wire of a segment can make frames, but not fill the log with them.
+func TestSegmentWatchBound(t *testing.T) {
+	dir := t.TempDir()
+	log, err := audit.Open(audit.Config{Dir: dir, Origin: "cordon.test/watch", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &segmentWatch{name: "icu", log: slog.New(slog.DiscardHandler), record: log}
+	e := segment.Event{Kind: segment.Stranger, From: netip.MustParseAddr("10.20.0.66"), Protocol: "tcp", Count: 1}
+	for range eventsPerMinute + 7 {
+		w.event(e)
+	}
+	w.minute = w.minute.Add(-time.Minute)
+	w.event(e)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := audit.OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes []string
+	for e, err := range r.Entries(0, math.MaxInt64) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == kindSegment {
+			notes = append(notes, e.Note)
+		}
+	}
+	if len(notes) != eventsPerMinute+1 || !strings.HasSuffix(notes[len(notes)-1], "; 7 before it without an entry") {
+		t.Errorf("%d entries, the last %q", len(notes), notes[len(notes)-1])
+	}
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/policy"
+	"cordon/policy/rego"
+)
+
+func reloadCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "reload", Short: "Bring an edited policy, and states of devices, into the running gateway",
+		Long: `Have the running gateway read its policy and its configuration again, as SIGHUP does. What can
+be changed at run time is the policy and what it is told of devices: state, labels, class
+and profile. The policy is compiled, looked through for the patches that profiles name, and
+its tests are run; if anything is amiss, or something else in the configuration was changed,
+nothing is applied, and the exit code is 8.
+
+Then every live session is asked again. Those that are not permitted any more end within a
+second, the others go on.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return cannot("reload", a.reload(c.Context())) },
+	}
+}
+
+func (a *app) reload(ctx context.Context) error {
+	state := filepath.Join(filepath.Dir(a.config()), "state")
+	if c, err := config.Load(a.config()); err == nil { // otherwise the gateway says what is wrong with it
+		state = c.Gateway.State
+	}
+	answer, err := askReload(ctx, state)
+	if err != nil {
+		return err
+	}
+	if len(answer.Refused) > 0 {
+		f := answer.Refused[0]
+		for _, more := range answer.Refused[1:] {
+			f.Try = append(f.Try, more.Message)
+		}
+		f.Exit = exitFindings
+		return f
+	}
+	if a.json {
+		return a.object(answer.Done)
+	}
+	done := &answer.Done
+	if !done.Changed {
+		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s, %d tests passed\n", done.Policy, done.Tests)
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "reloaded: policy %.19s, %d tests passed, %d device(s) changed, %d live session(s) ended\n", done.Policy, done.Tests, len(done.Devices), done.Ended)
+	return nil
+}
+
+// askReload asks the gateway whose state directory this is.
+func askReload(ctx context.Context, state string) (answer reloadAnswer, err error) {
+	address, dir, err := controlAddress(state)
+	if err != nil {
+		return answer, err
+	}
+	defer dir.Close()
+	c, err := (&net.Dialer{Timeout: controlTimeout}).DialContext(ctx, "unix", address)
+	if err != nil {
+		return answer, failure{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exitUnreachable, Err: err,
+			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	c.SetDeadline(time.Now().Add(2 * reloadTimeout)) // another reload may be going on
+	if _, err := io.WriteString(c, reloadRequest); err != nil {
+		return answer, fmt.Errorf("ask the gateway: %w", err)
+	}
+	if err := json.NewDecoder(bufio.NewReader(io.LimitReader(c, 1<<20))).Decode(&answer); err != nil {
+		return answer, failure{Code: "reload.unanswered", Message: "the gateway did not answer", Exit: exitUnreachable, Err: err, Try: []string{"its log says what became of it"}}
+	}
+	return answer, nil
+}
+
+// reloaded says what a reload has changed.
+type reloaded struct {
+	Schema    string   `json:"schema"`
+	Changed   bool     `json:"changed"`
+	Policy    string   `json:"policy"` // in force now
+	Data      string   `json:"data"`
+	OldPolicy string   `json:"old_policy"` // in force before
+	OldData   string   `json:"old_data"`
+	Tests     int      `json:"tests"`
+	Devices   []string `json:"devices"` // that policy sees differently now
+	Ended     int      `json:"ended"`   // live sessions that are not permitted any more
+}
+
+// reloadAnswer is a reload's outcome as it crosses the control socket.
+type reloadAnswer struct {
+	Done    reloaded
+	Refused []failure // why nothing was changed
+}
+
+// reload does it and tells the log.
+func (r *reloader) reload(ctx context.Context) reloadAnswer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	done, err := r.apply(ctx)
+	if err != nil {
+		refused := failures(err)
+		for i := range refused {
+			refused[i].Err = nil // an interface does not cross the socket, and the text is in Message
+		}
+		why := refused[0].Message
+		if more := len(refused) - 1; more > 0 {
+			why = fmt.Sprintf("%s, and %d more", why, more)
+		}
+		r.log.Error("reload refused, everything stays as it was", "error", why)
+		if err := r.parts.record(audit.Entry{Kind: audit.KindReload, Note: "refused: " + why}); err != nil {
+			r.log.Warn("record a refused reload", "error", err)
+		}
+		return reloadAnswer{Refused: refused}
+	}
+	r.log.Info("reloaded", "changed", done.Changed, "policy", done.Policy, "data", done.Data, "devices", done.Devices, "ended", done.Ended)
+	return reloadAnswer{Done: done}
+}
+
+// apply makes what the files say what decisions rest on. On an error nothing has changed.
+func (r *reloader) apply(ctx context.Context) (reloaded, error) {
+	old := r.parts.policy
+	done := reloaded{Schema: "cordon.reload/v1", OldPolicy: old.Revision(), OldData: old.Data(), Devices: []string{}}
+	c, err := config.Load(r.file)
+	if err != nil {
+		return done, err
+	}
+	if fixed := needRestart(r.config, c); len(fixed) > 0 {
+		return done, failure{Code: "reload.restart", Message: fmt.Sprintf("a running gateway cannot change %s", strings.Join(fixed, ", ")),
+			Try: []string{"restart it: what it does at the moment is unchanged", "or undo that, and reload the rest"}}
+	}
+	engine, tests, err := provenPolicy(ctx, c)
+	if err != nil {
+		return done, err
+	}
+	if err := keepRevision(c, engine); err != nil {
+		return done, err
+	}
+	devices := map[string]policy.Device{}
+	for i := range c.Devices {
+		is, was := deviceFacts(&c.Devices[i]), deviceFacts(&r.config.Devices[i])
+		if devices[is.ID] = is; !reflect.DeepEqual(is, was) {
+			done.Devices = append(done.Devices, is.ID)
+		}
+	}
+	done.Policy, done.Data, done.Tests = engine.Revision(), engine.Data(), tests
+	done.Changed = done.Policy != done.OldPolicy || done.Data != done.OldData || len(done.Devices) > 0
+	if done.Changed {
+		// It decides nothing before the log knows of it.
+		e := audit.Entry{Kind: audit.KindReload, Note: done.note(), Decision: policy.Decision{Revision: done.Policy, Data: done.Data}}
+		if err := r.parts.record(e); err != nil {
+			return done, fmt.Errorf("record the reload: %w", err)
+		}
+		done.Ended = r.parts.gateway.Replace(engine, devices)
+		r.parts.policy = engine
+	}
+	r.config = c
+	return done, nil
+}
+
+// note is what the log says of a reload besides the new digests.
+func (d *reloaded) note() string {
+	var parts []string
+	if d.Policy != d.OldPolicy {
+		parts = append(parts, "policy "+d.Policy+" instead of "+d.OldPolicy)
+	}
+	if d.Data != d.OldData {
+		parts = append(parts, "data "+d.Data+" instead of "+d.OldData)
+	}
+	if n := len(d.Devices); n > 20 {
+		parts = append(parts, fmt.Sprintf("facts of %d devices", n))
+	} else if n > 0 {
+		parts = append(parts, "facts of "+strings.Join(d.Devices, ", "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// provenPolicy loads a policy that has every patch the devices need and passes its own
+// tests, and returns how many those are.
+func provenPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, error) {
+	engine, err := loadPolicy(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := checkPatches(c, engine); err != nil {
+		return nil, 0, err
+	}
+	results, err := engine.Test(ctx) // of the very files that were loaded
+	if err == nil {
+		err = failedTests(c, results)
+	}
+	if problems, ok := errors.AsType[*rego.Problems](err); ok {
+		err = policyFailure(problems)
+	}
+	return engine, len(results), err
+}
+
+// needRestart names what differs and is not only told to policy.
+func needRestart(old, new *config.Config) (names []string) {
+	differs := func(name string, was, is any) {
+		if !reflect.DeepEqual(was, is) {
+			names = append(names, name)
+		}
+	}
+	differs("gateway", old.Gateway, new.Gateway)
+	differs("identity", old.Identity, new.Identity)
+	differs("plugins", old.Plugins, new.Plugins)
+	differs("segments", old.Segments, new.Segments)
+	differs("audit", old.Audit, new.Audit)
+	differs("limits", old.Limits, new.Limits)
+	if len(old.Devices) != len(new.Devices) {
+		return append(names, "which devices there are")
+	}
+	for i := range old.Devices {
+		was, is := &old.Devices[i], &new.Devices[i]
+		if was.ID != is.ID {
+			return append(names, "which devices there are, or their order")
+		}
+		name := "devices." + is.ID + "."
+		for j := range min(len(was.Services), len(is.Services)) {
+			differs(name+"services."+is.Services[j].Name, was.Services[j], is.Services[j])
+		}
+		differs("how many services "+is.ID+" has", len(was.Services), len(is.Services))
+		differs(name+"address", was.Address, is.Address)
+		differs(name+"segment", was.Segment, is.Segment)
+		differs(name+"mac", was.MAC, is.MAC)
+		differs(name+"further_addresses", was.FurtherAddresses, is.FurtherAddresses)
+		differs(name+"call_out", was.CallOut, is.CallOut)
+	}
+	return names
+}
