@@ -10,7 +10,8 @@ import (
 // refuse it with, so that a refusal ends the session.
 type bareSession struct {
 	set     *settings
-	sent    [2]sdk.OpID // by direction: the latest message, which one ACK or NAK may answer
+	sent    [2]sdk.OpID // by direction: the latest message
+	open    [2]bool     // and whether one ACK or NAK may answer it
 	seen    [2]int      // by direction: bytes looked at
 	started [2]int      // and where the record under way begins
 	dead    bool
@@ -34,9 +35,9 @@ func (s *bareSession) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk
 func (s *bareSession) next(dir sdk.Direction, data []byte, out *sdk.Steps) int {
 	asker := dir.Opposite()
 	switch c := data[0]; {
-	case (c == ack || c == nak) && s.sent[asker] != 0:
+	case (c == ack || c == nak) && s.open[asker]:
 		out.Span(s.sent[asker], 1)
-		s.sent[asker] = 0
+		s.open[asker] = false
 		return 1
 	case c == lf && s.sent[dir] != 0: // behind the CR that has ended a message
 		out.Span(s.sent[dir], 1)
@@ -54,7 +55,7 @@ func (s *bareSession) next(dir sdk.Direction, data []byte, out *sdk.Steps) int {
 			record := data[s.started[dir]:i]
 			s.started[dir] = i + 1
 			if len(record) > 0 && record[0]|0x20 == 'l' && (len(record) == 1 || record[1] == data[1]) {
-				s.sent[dir] = s.announce(data[:i+1], "", out)
+				s.sent[dir], s.open[dir] = s.announce(data[:i+1], "", out), true
 				return i + 1
 			}
 		case c < 0x20 && restricted>>c&1 != 0:

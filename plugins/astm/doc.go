@@ -14,7 +14,8 @@
 //
 // A frame is named after its heaviest record, in this order:
 //
-//	astm:unknown  of a type that is none             unknown
+//	astm:unknown  of a type that is none; a query    unknown
+//	              beside P, O, R or S
 //	astm:M        manufacturer's own                 admin
 //	astm:O        order; one that is cancelled       write; control
 //	astm:R        result                             write
@@ -72,5 +73,6 @@
 //
 // It has no clock: the timers of E1381 6.5.2 are the peers'. It does not check the order of
 // records below the header, a value against its meaning, or results against orders. Escape
-// sequences are told as they are; in test and action codes they are refused.
+// sequences are told as they are; in test and action codes they are refused, as are control
+// characters that no record has, and | in a message whose field delimiter is another.
 package astm

@@ -50,7 +50,7 @@ func (set *settings) read(m *message, text []byte, last bool) reading {
 	}
 	f.rest = nil
 	for len(text) > 0 && f.wrong == "" {
-		record, rest, whole := f.cut(text)
+		record, rest, whole := f.cut(text, last)
 		switch {
 		case whole:
 			f.record(record, true)
@@ -80,10 +80,11 @@ func (set *settings) read(m *message, text []byte, last bool) reading {
 	return reading{f.operation(), next, f.begins, f.quirks, f.wrong}
 }
 
-// cut takes a record off text. It is whole if its end is there.
-func (f *facts) cut(text []byte) (record, rest []byte, whole bool) {
+// cut takes a record off text. It is whole if its end is there: not yet if the frame that
+// follows may begin with the second half of it.
+func (f *facts) cut(text []byte, last bool) (record, rest []byte, whole bool) {
 	i := bytes.IndexAny(text, "\r\n")
-	if i < 0 {
+	if i < 0 || !last && f.ends == "\r\n" && i == len(text)-1 && text[i] == cr {
 		return text, nil, false
 	}
 	n := 1

@@ -23,6 +23,8 @@ type facts struct {
 	ended   bool // with a terminator
 	partial bool // the last record goes on in the next frame
 	cancels bool // an order is cancelled
+	asks    bool // there is a query
+	tells   bool // there is what a query does not come with
 	room    int  // bytes left
 	wrong   string
 	quirks  anomaly
@@ -93,7 +95,11 @@ func (f *facts) record(record []byte, whole bool) {
 	if kind := kindOf(letter); kind.weight > f.heaviest.weight {
 		f.heaviest = kind
 	}
+	f.asks = f.asks || letter == 'Q'
+	f.tells = f.tells || letter == 'P' || letter == 'O' || letter == 'R' || letter == 'S'
 	switch {
+	case unusable(record):
+		f.fail("control character in a record")
 	case f.ended:
 		f.fail("record behind a message's end in one frame")
 	case letter == 'H' && f.open:
@@ -103,6 +109,9 @@ func (f *facts) record(record []byte, whole bool) {
 		f.readDelimiters(record)
 	case !f.open:
 		f.fail("record outside of a message")
+	}
+	if f.field != standardDelimiters.field && bytes.IndexByte(record, standardDelimiters.field) >= 0 {
+		f.fail("standard field delimiter in a message that has another") // many devices know no other
 	}
 	if f.wrong != "" {
 		return
@@ -118,6 +127,19 @@ func (f *facts) record(record []byte, whole bool) {
 	}
 	f.records = f.add(f.records, []byte{letter})
 	f.fields(letter, record)
+}
+
+// textual are the control characters that a record may have (LIS02-A2), LF as in
+// restricted: bit c for character c. NUL is not: it is where a C program stops to read.
+const textual = 1<<0x07 | 1<<'\t' | 1<<lf | 1<<'\v' | 1<<'\f' | 1<<cr
+
+func unusable(record []byte) bool {
+	for _, c := range record {
+		if c < ' ' && textual>>c&1 == 0 || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // fields takes facts from the fields that LIS02-A2 gives a type of record.
@@ -164,16 +186,22 @@ func (f *facts) fields(letter byte, record []byte) {
 }
 
 // testIDs adds universal test identifiers: the universal code, the first part, and the
-// local one, the fourth (LIS02-A2, universal test ID). Which one a device goes by, only it knows.
+// local one, the fourth (LIS02-A2, universal test ID). Which one a device goes by, only it
+// knows. Where there is neither, it is one of the others.
 func (f *facts) testIDs(list []string, field []byte) []string {
 	return f.repeated(list, field, func(list []string, id []byte) []string {
 		told := false
-		for i := 1; len(id) > 0; i++ {
-			var part []byte
-			part, id, _ = cutByte(id, f.component)
-			part = trim(part)
-			if len(part) > 0 && (i == 1 || i == 4 || i > 4 && !told || len(id) == 0 && !told) {
-				list, told = f.code(list, part), true
+		for _, all := range [...]bool{false, true} {
+			if told {
+				break
+			}
+			rest := id
+			for i := 1; len(rest) > 0; i++ {
+				var part []byte
+				part, rest, _ = cutByte(rest, f.component)
+				if len(trim(part)) > 0 && (all || i == 1 || i == 4) {
+					list, told = f.code(list, part), true
+				}
 			}
 		}
 		return list
@@ -279,11 +307,14 @@ func cutByte(b []byte, c byte) (before, behind []byte, found bool) {
 	return b, nil, false
 }
 
-func trim(b []byte) []byte { return bytes.Trim(b, " ") }
+func trim(b []byte) []byte { return bytes.Trim(b, " \t\v\f") }
 
 // operation gives the facts their names, in the order of these.
 func (f *facts) operation() policy.Operation {
 	kind := f.heaviest
+	if f.asks && f.tells {
+		kind = kindOf(0) // who may do the one may not do the other
+	}
 	if f.cancels && kind.class == policy.ClassWrite {
 		kind.class = policy.ClassControl
 	}

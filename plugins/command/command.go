@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"strings"
 
 	"cordon/policy"
 )
@@ -39,11 +40,8 @@ type reading struct {
 func (set *settings) read(frame []byte) reading {
 	r := reading{command: &set.unknown}
 	content, wrong := set.frame.content(frame)
-	start, _, _ := set.frame.start(frame)
-	for _, c := range content[min(start, len(content)):] {
-		if wrong == "" && set.refusedBytes[c] {
-			wrong = "byte that no command has"
-		}
+	if wrong == "" && set.refused(content) {
+		wrong = "byte that no command has"
 	}
 	if set.trim {
 		content = bytes.Trim(content, " ")
@@ -71,11 +69,27 @@ func (set *settings) read(frame []byte) reading {
 		if err != nil && wrong == "" {
 			wrong = f.name + " " + err.Error()
 		} else if v != nil {
+			if s, isText := v.(string); isText && set.ignoreCase {
+				v = strings.ToUpper(s)
+			}
 			r.op.Attributes.Set(f.name, v)
 		}
 	}
 	r.wrong = wrong
 	return r
+}
+
+// refused reports whether a frame's content, or the beginning of it, has a byte that no
+// command may have, behind its start. Its length may be any number.
+func (set *settings) refused(content []byte) bool {
+	start, _, _ := set.frame.start(content)
+	l := set.frame.length
+	for i, c := range content {
+		if i >= start && (i < l.at || i >= l.at+l.size) && set.refusedBytes[c] {
+			return true
+		}
+	}
+	return false
 }
 
 // fits reports whether a frame's content is a command.

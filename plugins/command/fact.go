@@ -22,14 +22,17 @@ const longestFact = 200 // bytes
 var (
 	errMissing    = errors.New("is missing")
 	errUnreadable = errors.New("is not printable text of up to 200 bytes")
+	errBlanks     = errors.New("is behind two blanks, which some devices take for one")
 	errNumber     = errors.New("is not a number of the form described")
 )
 
 // value reads an attribute: a string, an int64, or nil if it is not there and need not be.
 func (f *fact) value(content []byte) (any, error) {
-	b, ok := f.find(content)
+	b, ok, twice := f.find(content)
 	b = bytes.Trim(b, " ")
 	switch {
+	case twice:
+		return nil, errBlanks
 	case len(b) == 0 && f.optional:
 		return nil, nil
 	case !ok || len(b) == 0:
@@ -46,23 +49,31 @@ func (f *fact) value(content []byte) (any, error) {
 	return string(b), nil
 }
 
-func (f *fact) find(content []byte) ([]byte, bool) {
+// find returns the bytes of an attribute. With twice, which field is meant depends on whether
+// one blank separates them or any number do.
+func (f *fact) find(content []byte) (b []byte, ok, twice bool) {
 	if f.field == 0 {
 		if f.at+f.length > len(content) {
-			return nil, false
+			return nil, false, false
 		}
 		if content = content[f.at:]; f.length > 0 {
 			content = content[:f.length]
 		}
-		return content, true
+		return content, true, false
+	}
+	blank := len(bytes.Trim(f.separator, " ")) == 0
+	if blank {
+		content = bytes.TrimRight(content, " ")
 	}
 	for n := 1; ; n++ {
 		field, rest, more := bytes.Cut(content, f.separator)
-		if n == f.field {
-			return field, true
-		}
-		if !more {
-			return nil, false
+		switch {
+		case blank && more && len(field) == 0:
+			return nil, false, true
+		case n == f.field:
+			return field, true, false
+		case !more:
+			return nil, false, false
 		}
 		content = rest
 	}

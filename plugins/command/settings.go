@@ -28,7 +28,7 @@ import (
 //	max_frame     bytes of a frame, 16 to 64KiB; default 1KiB
 //	allow_bytes   what the client may use in text besides printable ASCII: "<HT>"
 //	refuse_bytes  what it may not use: ";"
-//	ignore_case   true: the device does not tell q from Q
+//	ignore_case   true: the device does not tell q from Q. Attributes are told in upper case
 //	trim          true: it takes no notice of blanks around a command
 //	commands      a list; the first that fits counts; required. See below
 //	unsolicited   what the frames begin with that a device sends unasked, a text or several
@@ -51,9 +51,10 @@ import (
 //	            "end" is the default: a refusal would be taken for another command's
 //	attributes  [{name: rate, at: 3, length: 5}]: the 5 bytes behind 3, or all that are left;
 //	            {name: rate, field: 2, separator: " "}, the second field. Blanks around it do
-//	            not count. With number: true it is a number and decimals: 2 has it in
-//	            hundredths: 12.5 is 1250. A command without it is malformed, but for
-//	            optional: true
+//	            not count, but where they separate fields there may be one each, as devices
+//	            differ in whether a field can be empty. With number: true it is a number and
+//	            decimals: 2 has it in hundredths: 12.5 is 1250. A command without it is
+//	            malformed, but for optional: true
 func Protocol() sdk.Protocol {
 	return sdk.Protocol{
 		Name:    "command",
@@ -134,8 +135,8 @@ func parseSettings(raw json.RawMessage) (*settings, error) {
 	if replyFrame == nil {
 		set.reply = set.frame
 	}
-	if set.trim && len(set.frame.starts) > 0 {
-		return nil, errors.New(`setting "trim": it is for frames without a start`)
+	if set.trim && (len(set.frame.starts) > 0 || set.frame.length.size > 0) {
+		return nil, errors.New(`setting "trim": it is for frames without a start and without a length`)
 	}
 	if err := set.forbid(allow, refuse); err != nil {
 		return nil, err
@@ -183,9 +184,9 @@ func (set *settings) complete() error {
 		wrong := func(format string, args ...any) error {
 			return fmt.Errorf(`setting "commands": %d, %q: %s`, i+1, c.name[len(prefix):], fmt.Sprintf(format, args...))
 		}
-		if start, ok, _ := set.frame.start(c.match); len(set.frame.starts) > 0 && !ok {
+		if _, ok, _ := set.frame.start(c.match); !ok {
 			return wrong("it does not begin with a start of the frame")
-		} else if slices.ContainsFunc(c.match[start:], func(b byte) bool { return set.refusedBytes[b] }) {
+		} else if set.refused(c.match) {
 			return wrong("it has a byte that no command may have")
 		}
 		if set.trim && len(bytes.Trim(c.match, " ")) < len(c.match) && (c.exact || c.match[0] == ' ') {

@@ -24,7 +24,7 @@
 //
 // PUBLISH is write, or what the setting topics says; SUBSCRIBE is read; CONNECT and UNSUBSCRIBE
 // are session. A CONNECT with a will is a PUBLISH in waiting, and of that class. Topics that
-// begin with $ are the broker's own and make any of them admin.
+// begin with $ are the broker's own and make any of them admin, but for UNSUBSCRIBE.
 //
 // # Attributes
 //

@@ -70,6 +70,9 @@ func (s *session) acknowledge(d *side, kind byte, b []byte, out *sdk.Steps) (sdk
 		x = exchange{op: s.op, awaits: pubrel}
 		d.begin(id, x)
 	case known && x.awaits == kind:
+	case known && kind == pubrel && x.awaits == pubcomp && s.client.level == level4 && from.repeats < s.set.maxInflight:
+		from.repeats++ // PUBCOMP
+		return s.naming(x.op), nil
 	case from.repeats > 0:
 		from.repeats--
 		return s.op, nil
@@ -154,6 +157,7 @@ func (s *session) subscribed(kind byte, b []byte) (sdk.OpID, *fault) {
 	if kind == suback {
 		s.subscriptions.answered(x.op, codes)
 	} else {
+		s.ending -= len(x.filters.list)
 		s.subscriptions.ended(x.op, x.filters, codes)
 	}
 	return s.naming(x.op), nil

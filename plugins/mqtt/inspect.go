@@ -26,6 +26,7 @@ type session struct {
 	resumed       bool // the broker has an earlier session of the client's
 	sides         [2]side
 	subscriptions subscriptions
+	ending        int    // filters that wait for UNSUBACK
 	pings         int    // without PINGRESP
 	owed          []owed // refusals that wait for CONNACK
 }
@@ -223,9 +224,12 @@ func (s *session) subscribe(d *side, kind byte, b []byte, out *sdk.Steps) (sdk.O
 		return 0, nil
 	}
 	a := asked{kind: kind, id: f.id, codes: len(f.list)}
-	if kind == subscribe && len(s.subscriptions.list)+len(f.list) > s.set.maxSubscriptions {
+	switch {
+	case kind == subscribe && !s.subscriptions.room(f, s.set.maxSubscriptions):
 		a.wrong = manySubscriptions
 		return s.announce(d, asks, a, out), nil
+	case kind == unsubscribe && s.ending+len(f.list) > max(s.set.maxSubscriptions, maxFilters):
+		return 0, manyInflight
 	}
 	if wrong := s.room(d, f.id); wrong != nil {
 		return 0, wrong
@@ -233,6 +237,8 @@ func (s *session) subscribe(d *side, kind byte, b []byte, out *sdk.Steps) (sdk.O
 	op := s.announce(d, asks, a, out)
 	if kind == subscribe {
 		s.subscriptions.add(f, op)
+	} else {
+		s.ending += len(f.list)
 	}
 	d.begin(f.id, exchange{op: op, awaits: kind + 1, filters: f})
 	return op, nil

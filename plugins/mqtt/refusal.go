@@ -124,6 +124,9 @@ func (s *session) answer(op sdk.OpID, a *asked, why *sdk.Refusal) (answer []byte
 	d := &s.sides[op.Direction()]
 	if d.open[a.id].op == op {
 		delete(d.open, a.id)
+		if a.kind == unsubscribe {
+			s.ending -= a.codes
+		}
 	}
 	switch {
 	case d.dir == sdk.Reverse:

@@ -12,6 +12,10 @@ const (
 	maxFilters     = 256
 	maxFilterBytes = 12 << 10
 	maxLapsed      = 16
+
+	// Each filter is compared with the topic of each message, of which some hundred can be
+	// looked at in one call.
+	maxAverage = 64 // bytes of a filter, if there are as many as there may be
 )
 
 // filters are those of one SUBSCRIBE or UNSUBSCRIBE.
@@ -121,6 +125,15 @@ type subscription struct {
 type subscriptions struct {
 	list   []subscription
 	lapsed []string // the latest filters that ended: the broker may still deliver (3.10.4)
+}
+
+// room reports whether there is room for more filters, up to max of them.
+func (l *subscriptions) room(f *filters, max int) bool {
+	bytes := f.bytes
+	for i := range l.list {
+		bytes += len(l.list[i].filter)
+	}
+	return len(l.list)+len(f.list) <= max && bytes <= max*maxAverage+maxFilterBytes
 }
 
 // add puts down filters that the broker is yet to grant.

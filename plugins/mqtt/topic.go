@@ -45,25 +45,36 @@ func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") 
 
 // matches reports whether a filter matches a topic name (4.7.1, 4.7.2).
 func matches(filter, name string) bool {
-	if name[0] == '$' && (filter[0] == '+' || filter[0] == '#') {
+	if strings.HasPrefix(name, "$") && (filter[0] == '+' || filter[0] == '#') {
 		return false
 	}
-	for {
-		level, filters, moreFilter := strings.Cut(filter, "/")
-		if level == "#" {
+	for f := range len(filter) {
+		switch c := filter[f]; {
+		case c == '#':
 			return true
-		}
-		part, names, moreName := strings.Cut(name, "/")
-		switch {
-		case level != "+" && level != part:
+		case c == '+':
+			if level := strings.IndexByte(name, '/'); level >= 0 {
+				name = name[level:]
+			} else {
+				name = ""
+			}
+		case name == "":
+			return filter[f:] == "/#" // "a/#" matches its parent "a" as well
+		case name[0] != c:
 			return false
-		case !moreName:
-			return !moreFilter || filters == "#" // "a/#" matches its parent "a" as well
-		case !moreFilter:
-			return false
+		default:
+			name = name[1:]
 		}
-		filter, name = filters, names
 	}
+	return name == ""
+}
+
+// covers reports whether a filter matches all that another does.
+func covers(filter, other string) bool {
+	if parent, all := strings.CutSuffix(other, "/#"); all {
+		return matches(filter, parent) && matches(filter, other+"/#") // as names of levels like any
+	}
+	return matches(filter, other) && (other != "#" || matches(filter, "#/#"))
 }
 
 // splitShare takes a shared subscription apart (4.8.2): $share/group/filter. A filter of

@@ -66,6 +66,17 @@ func (m *message) classOf() (policy.Class, party) {
 	return policy.ClassUnknown, either
 }
 
+// sentByBoth reports whether a message could mean something from either side. An
+// acknowledgement that bears its type could be taken for it.
+func sentByBoth(root string) bool {
+	for _, k := range messages {
+		if k.root == root {
+			return k.from == either
+		}
+	}
+	return true
+}
+
 // isList reports whether a message is part of a list of operators or patients.
 func isList(root string) bool {
 	return strings.HasPrefix(root, "OPL.") || strings.HasPrefix(root, "PTL.")

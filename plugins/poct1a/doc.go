@@ -26,7 +26,9 @@
 // tolerated by name. The encodings are UTF-8, US-ASCII and ISO-8859-1.
 //
 // A field that decides must be in its object, once, with its value in V and nothing else in
-// it; objects of other messages are refused, as is a message type that is not the document's.
+// it; objects of other messages are refused, as is a message type that is not the document's,
+// an element with a message's name below the root, and a name that a search, or a device that
+// does not tell case, would take for that of a field that is read.
 // A value that is read may not be written with numbered characters.
 //
 // # Classes
@@ -38,7 +40,7 @@
 //	control  DTV.R01 and DTV.R02 with START_CONTINUOUS, STOP_CONTINUOUS
 //	admin    the same with SET_TIME, LOCK, UNLOCK; OPL.R01, OPL.R02, PTL.R01, PTL.R02; the
 //	         manager's EOT.R01, which puts a list in force: it is refused in any case if a
-//	         part of the list was, or is not acknowledged yet
+//	         part of the list was, or is not acknowledged yet. Another part begins another list
 //	unknown  any other directive, a command in a vendor's code system, any other message
 //
 // The name is that of the root element, "poct1a:OBS.R01", also of a vendor's message,

@@ -259,7 +259,12 @@ func (d *document) endTag(b, token []byte) (wrong string) {
 	name := bytes.TrimRight(token[2:len(token)-1], " \t\r\n")
 	if d.depth > 0 {
 		d.depth--
-		if open := d.stack[d.depth]; bytes.Equal(name, b[open.from:open.to]) {
+		open := d.stack[d.depth]
+		switch {
+		case !bytes.Equal(name, b[open.from:open.to]):
+		case d.depth == 0 && len(name) < len(token)-len("</>"):
+			return "end tag with space in it" // who searches for it finds another
+		default:
 			return ""
 		}
 	}

@@ -69,7 +69,7 @@ func (d *side) answeredBy(m *message) (int, *fault) {
 	}
 	if kind := m.single[messageType]; m.found[messageType] && kind != ackRoot {
 		// A header that was copied from the message it answers.
-		if kind != d.open[i].root {
+		if kind != d.open[i].root || sentByBoth(kind) {
 			return -1, otherType
 		}
 		m.quirks |= echoedType

@@ -42,8 +42,10 @@ type side struct {
 	framed  bool     // NUL does
 	waits   bool     // for it: the other side cannot be told anything before
 
-	refusals int // in a row
-	parts    int // of a list, not acknowledged
+	refusals int      // in a row
+	parts    int      // of a list, not acknowledged
+	list     sdk.OpID // the first of them
+	closed   bool     // its end was sent: another part begins another list
 	quirks   anomaly
 	ended    bool
 }
@@ -144,15 +146,18 @@ func (s *session) request(d *side, m *message, out *sdk.Steps) {
 	}
 	switch {
 	case isList(m.root):
+		if d.closed || d.parts == 0 {
+			d.parts, d.list, d.closed = 0, d.dir.Operation(d.asked+1), false
+		}
 		d.parts++
 	case m.root == eotRoot && s.state != idle && s.analyser != d.dir:
 		// It replaces the list the analyser had. One of which a part was refused, or none,
-		// would lock users out.
+		// would lock users out, however often its end is sent.
 		class = policy.ClassAdmin
 		if wrong == nil && d.parts > 0 {
 			wrong = tornList
 		}
-		d.parts = 0
+		d.closed = true
 	}
 	if !s.forget(d) {
 		s.end("too many messages since one that was refused", out)
@@ -160,6 +165,7 @@ func (s *session) request(d *side, m *message, out *sdk.Steps) {
 	}
 	if m.root == helRoot && wrong == nil {
 		s.state, s.analyser, s.hello = greeted, d.dir, d.dir.Operation(d.asked+1)
+		s.sides[d.dir.Opposite()].parts = 0
 		for i, f := range identities {
 			s.identity[i] = m.single[f]
 		}
@@ -239,7 +245,7 @@ func (s *session) acknowledgement(d *side, m *message, out *sdk.Steps) {
 	x := asked.open[i]
 	asked.open = slices.Delete(asked.open, i, i+1)
 	asked.refusals = 0
-	if isList(x.root) && asked.parts > 0 {
+	if isList(x.root) && x.op >= asked.list && asked.parts > 0 {
 		asked.parts--
 	}
 	s.quirks |= m.quirks

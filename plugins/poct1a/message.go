@@ -142,6 +142,9 @@ func (m *message) element(depth int, parent []byte, t *tag, c charset) content {
 		m.root = string(t.name)
 		return anything
 	}
+	if m.isMessage(t.name) {
+		m.fault(messageInside)
+	}
 	object, rest, isField := bytes.Cut(t.name, []byte("."))
 	if m.root == ackRoot && string(object) != "HDR" && string(object) != "ACK" && string(object) != "NTE" {
 		m.fault(foreignObject) // it passes without being decided on
@@ -151,6 +154,9 @@ func (m *message) element(depth int, parent []byte, t *tag, c charset) content {
 		return anything
 	}
 	f, found := slices.BinarySearchFunc(fields[:], t.name, func(r rule, name []byte) int { return compare(r.name, name) })
+	if found && fields[f].name != string(t.name) || !found && f > 0 && extends(t.name, fields[f-1].name) {
+		m.fault(foreignName)
+	}
 	if !found {
 		return anything
 	}
@@ -160,8 +166,15 @@ func (m *message) element(depth int, parent []byte, t *tag, c charset) content {
 	if raw, ok := t.value("V"); ok {
 		m.value(field(f), raw, c)
 	}
+	if t.hidesValue() {
+		m.fault(hiddenValue)
+	}
 	if field(f) == command {
 		system, _ := t.value("SN")
+		if len(system) > maxValue {
+			m.fault(longValue)
+			system = nil
+		}
 		m.system = c.text(system)
 	}
 	if fields[f].times == once {
@@ -170,14 +183,49 @@ func (m *message) element(depth int, parent []byte, t *tag, c charset) content {
 	return translations
 }
 
-// compare orders a name of fields and one of a document, without making a string of it.
+// isMessage reports whether an element below the root has the name of a message, or one that
+// begins with the root's: who searches for the end tag would find it too early, and take what
+// follows for the next document.
+func (m *message) isMessage(name []byte) bool {
+	if len(name) >= len(m.root) && compare(m.root, name[:len(m.root)]) == 0 {
+		return true
+	}
+	_, behind, _ := bytes.Cut(name, []byte("."))
+	if len(behind) == 0 || behind[0] < 'A' || behind[0] > 'Z' { // as no message's
+		return false
+	}
+	if bytes.HasPrefix(name, []byte("DTV.")) {
+		return true
+	}
+	for i := range messages {
+		if messages[i].root == string(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// compare orders a name of fields and one of a document, without making a string of it. The
+// case of letters does not count.
 func compare(name string, with []byte) int {
 	for i := range min(len(name), len(with)) {
-		if name[i] != with[i] {
-			return int(name[i]) - int(with[i])
+		if a, b := fold(name[i]), fold(with[i]); a != b {
+			return int(a) - int(b)
 		}
 	}
 	return len(name) - len(with)
+}
+
+// extends reports whether a name begins with one of fields: a search finds it in its place.
+func extends(name []byte, field string) bool {
+	return len(name) > len(field) && compare(field, name[:len(field)]) == 0
+}
+
+func fold(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 func (m *message) object(name []byte) {

@@ -17,6 +17,9 @@ var (
 	fieldTwice       = &fault{"field that decides stands there twice"}
 	misplacedField   = &fault{"field outside of its object"}
 	contentInField   = &fault{"field with content besides its value"}
+	foreignName      = &fault{"name that begins like one that is read, or differs in case alone"}
+	hiddenValue      = &fault{"value behind an attribute that ends like its own"}
+	messageInside    = &fault{"message inside a message"}
 	foreignObject    = &fault{"object of another message"}
 	writtenOtherwise = &fault{"value with line ends or numbered characters"}
 	longValue        = &fault{"value longer than 200 bytes"}

@@ -35,6 +35,20 @@ func (t *tag) value(name string) (value []byte, found bool) {
 	return nil, false
 }
 
+// hidesValue reports whether a search for the value, V=", finds another attribute first.
+func (t *tag) hidesValue() bool {
+	for i := range t.attributes[:t.count] {
+		name := t.attributes[i].name
+		if string(name) == "V" {
+			return false
+		}
+		if fold(name[len(name)-1]) == 'v' {
+			return true
+		}
+	}
+	return false
+}
+
 // read reads from "<" to ">".
 func (t *tag) read(token []byte) (wrong string) {
 	inner := token[1 : len(token)-1]
