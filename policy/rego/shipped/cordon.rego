@@ -58,10 +58,22 @@ known if input.operation.class != "unknown"
 # The class of operation that must be permitted.
 class := input.operation.class if input.session.direction == "inbound"
 
+# A device that calls out by itself does what its table says.
+class := input.operation.class if {
+	input.session.direction == "outbound"
+	calling_out
+}
+
+calling_out if {
+	input.subject.kind == "device"
+	input.subject.id == input.device.id
+}
+
 # Whoever connects to an analyser or a broker reads what it sends of itself: results, events,
 # questions for its orders. For what else a device may ask of its client see dicom.rego.
 class := "read" if {
 	input.session.direction == "outbound"
+	not calling_out
 	input.service.protocol in {"astm", "mqtt", "poct1a"}
 	input.operation.class in {"query", "read", "write", "notify"}
 }

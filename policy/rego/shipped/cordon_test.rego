@@ -123,6 +123,23 @@ sent(protocol, role, operation_class) := answer if {
 	)
 }
 
+# What a device calls out to do is in its own table; another device's call is not its own.
+test_calling_out if {
+	every operation_class in operation_classes {
+		called("dev-1", "monitor/bedside", "hl7", operation_class) == (operation_class in expected["device monitor/bedside"])
+		called("dev-1", "analyser/blood-gas", "astm", operation_class) == (operation_class in expected["device analyser/blood-gas"])
+		called("dev-1", "pump/infusion", "hl7", operation_class) == false
+		called("dev-2", "monitor/bedside", "hl7", operation_class) == (operation_class == "session")
+	}
+}
+
+called(id, device_class, protocol, operation_class) := answer if {
+	answer := cordon.allow with input as object.union(
+		operation("device", device_class, "active", operation_class),
+		{"subject": {"id": id}, "session": {"direction": "outbound"}, "service": {"protocol": protocol}},
+	)
+}
+
 # A role of another kind of subject does not count.
 test_kinds if {
 	every role, right in kinds {

@@ -51,6 +51,7 @@ dicom_service := "worklist" if {
 	startswith(sop_class, "1.2.840.10008.5.1.1.")
 } else := "get" if {
 	input.session.direction == "outbound"
+	not calling_out
 	input.operation.name == "dicom:C-STORE"
 } else := {
 	"dicom:C-FIND": "find",
@@ -66,11 +67,13 @@ sop_class := input.operation.attributes.sop_class_uid
 # It may ask for nothing else.
 class := "read" if {
 	input.session.direction == "outbound"
+	not calling_out
 	input.operation.name == "dicom:C-STORE"
 }
 
 class := "write" if {
 	input.session.direction == "outbound"
+	not calling_out
 	input.operation.name == "dicom:N-EVENT-REPORT"
 }
 

@@ -128,3 +128,21 @@ test_reasons_of_services if {
 test_other_protocols if {
 	cordon.allow with input as object.union(imaging("radiologist", "active", "get of another kind"), {"service": {"protocol": "hl7"}})
 }
+
+# A modality that calls its archive by itself stores, and reports; it is sent no images of a C-GET.
+test_dicom_calling_out if {
+	every service in ["store", "worklist", "mpps"] {
+		cordon.allow with input as calling_archive(service) with data.ae_titles as {"device/ct-2": ["MINE"]}
+	}
+	not cordon.allow with input as calling_archive("move") with data.ae_titles as {"device/ct-2": ["MINE"]}
+	not cordon.allow with input as object.union(calling_archive("store"), {"subject": {"id": "ct-3"}}) with data.ae_titles as {"device/ct-3": ["MINE"]}
+		with data.dicom_services as {"device": ["store"]}
+}
+
+calling_archive(service) := object.union(
+	operation("device", "imaging/ct", "active", dimse[service][2]),
+	{
+		"subject": {"id": "ct-2"}, "device": {"id": "ct-2"}, "session": {"direction": "outbound"}, "service": {"protocol": "dicom"},
+		"operation": {"name": dimse[service][1], "attributes": dimse[service][3]},
+	},
+)
