@@ -127,7 +127,7 @@ func demoDir(keep string) (string, func() error, error) {
 func (a *app) setStage(ctx context.Context, dir string, devices map[string]string) (*stage, error) {
 	const name, domain = "demo-ward", "ward.demo"
 	s := &stage{dir: dir, visits: map[string]string{}, badges: map[string]*tls.Config{}, outcome: map[demo.Outcome]int{}}
-	text, err := config.Initial(name, domain)
+	text, err := config.Initial(name, domain, "state")
 	if err != nil {
 		return nil, err
 	}

@@ -212,9 +212,19 @@ type deviceJSON struct {
 	Profile     string            `json:"profile,omitempty"`
 	Class       string            `json:"class"`
 	Criticality string            `json:"criticality,omitempty"`
+	Segment     string            `json:"segment,omitempty"`
+	MAC         string            `json:"mac,omitempty"`
 	Labels      map[string]string `json:"labels"`
 	State       string            `json:"state"`
 	Services    []serviceJSON     `json:"services"`
+	CallOut     []callOutJSON     `json:"call_out,omitempty"`
+}
+
+type callOutJSON struct {
+	Name     string `json:"name"`
+	Protocol string `json:"protocol"`
+	Catch    string `json:"catch"`
+	To       string `json:"to"`
 }
 
 type serviceJSON struct {
@@ -231,8 +241,12 @@ type serviceJSON struct {
 }
 
 func forPrograms(d *config.Device) deviceJSON {
-	out := deviceJSON{"cordon.device/v1", d.ID, d.Address, d.Profile, d.Class, d.Criticality, map[string]string{}, d.State, nil}
+	out := deviceJSON{Schema: "cordon.device/v1", ID: d.ID, Address: d.Address, Profile: d.Profile, Class: d.Class, Criticality: d.Criticality,
+		Segment: d.Segment, MAC: d.MAC, Labels: map[string]string{}, State: d.State, Services: []serviceJSON{}}
 	maps.Copy(out.Labels, d.Labels)
+	for _, o := range d.CallOut {
+		out.CallOut = append(out.CallOut, callOutJSON{o.Name, o.Proto, o.Catch.String(), o.To})
+	}
 	for _, s := range d.Services {
 		j := serviceJSON{s.Name, s.Proto, s.Port, s.Listen.String(), s.Sessions, "", s.AllowUnknown, s.InsecureTLS12, s.UnseenReplies, s.Settings}
 		if s.IdleTimeout > 0 {
@@ -263,6 +277,9 @@ func deviceListCommand(a *app) *cobra.Command {
 			for _, d := range c.Devices {
 				for _, s := range d.Services {
 					rows = append(rows, []string{d.ID, d.Class, d.State, s.Name, s.Proto, s.Listen.String(), netip.AddrPortFrom(d.Address, s.Port).String()})
+				}
+				for _, o := range d.CallOut {
+					rows = append(rows, []string{d.ID, d.Class, d.State, o.Name, o.Proto, "calls " + o.To, d.Address.String()})
 				}
 			}
 			if len(rows) == 0 {
@@ -304,6 +321,9 @@ func facts(d *config.Device) [][]string {
 	if d.Criticality != "" {
 		rows = append(rows, []string{"criticality", d.Criticality})
 	}
+	if d.Segment != "" {
+		rows = append(rows, []string{"segment", fmt.Sprintf("%s, as %s", d.Segment, d.MAC)})
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.Labels)) {
 		rows = append(rows, []string{"label " + name, d.Labels[name]})
 	}
@@ -312,6 +332,9 @@ func facts(d *config.Device) [][]string {
 		if len(s.Settings) > len("{}") {
 			rows = append(rows, []string{"settings " + s.Name, string(s.Settings)})
 		}
+	}
+	for _, o := range d.CallOut {
+		rows = append(rows, []string{"call-out " + o.Name, fmt.Sprintf("%s, caught at %s, to %s", o.Proto, o.Catch, o.To)})
 	}
 	return rows
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func initCommand(a *app) *cobra.Command {
-	var name, domain, operator string
+	var name, domain, operator, state string
 	c := &cobra.Command{
 		Use: "init DIR", Short: "Make a new gateway: configuration, policy, CA and one operator",
 		Long: `Make a new gateway in DIR: cordon.yaml, a policy folder with its tests, an embedded
@@ -28,32 +28,36 @@ certificate authority, and one operator's certificate. Nothing that exists is ov
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return cannot("init "+args[0], a.init(c, args[0], name, domain, operator))
+			return cannot("init "+args[0], a.init(c, args[0], name, domain, operator, state))
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&name, "name", "cordon", "the gateway's name")
 	f.StringVar(&domain, "trust-domain", "cordon.internal", "the SPIFFE trust domain of everybody it will know")
+	f.StringVar(&state, "state", "state", "the directory for the CA, keys and log, in DIR if it is relative")
 	f.StringVar(&operator, "operator", "operator", "id of the first operator")
 	return c
 }
 
-func (a *app) init(c *cobra.Command, dir, name, domain, operator string) error {
-	text, err := config.Initial(name, domain)
+func (a *app) init(c *cobra.Command, dir, name, domain, operator, state string) error {
+	text, err := config.Initial(name, domain, state)
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(dir, config.FileName)
-	for _, path := range []string{file, filepath.Join(dir, "policy"), filepath.Join(dir, "state"), filepath.Join(dir, "cordon.schema.json"), filepath.Join(dir, "profile.schema.json")} {
+	if !filepath.IsAbs(state) {
+		state = filepath.Join(dir, state)
+	}
+	for _, path := range []string{file, filepath.Join(dir, "policy"), filepath.Join(state, caDir), filepath.Join(state, "audit"), filepath.Join(dir, "cordon.schema.json"), filepath.Join(dir, "profile.schema.json")} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return failure{Code: "init.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exitConflict,
 				Try: []string{"cordon check --dir " + dir, "choose another directory"}}
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+	if err := os.MkdirAll(state, 0o700); err != nil {
 		return err
 	}
-	if err := ca.Init(filepath.Join(dir, "state", caDir), ca.Config{TrustDomain: domain, Name: name}); err != nil {
+	if err := ca.Init(filepath.Join(state, caDir), ca.Config{TrustDomain: domain, Name: name}); err != nil {
 		return err
 	}
 	if err := rego.WriteShipped(filepath.Join(dir, "policy")); err != nil {

@@ -24,7 +24,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		f.Add(text)
 	}
-	first, err := Initial("ward-4", "ward.example")
+	first, err := Initial("ward-4", "ward.example", "state")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Initial returns the file of a new gateway. Its error is a Faults that says what is
-// wrong with the name or the trust domain.
-func Initial(name, trustDomain string) ([]byte, error) {
-	text := []byte(strings.NewReplacer("NAME", scalar(name), "TRUST", scalar(trustDomain)).Replace(initial))
+// Initial returns the file of a new gateway that keeps what it keeps in state. Its error is a
+// Faults that says what is wrong with one of them.
+func Initial(name, trustDomain, state string) ([]byte, error) {
+	text := []byte(strings.NewReplacer("NAME", scalar(name), "TRUST", scalar(trustDomain), "STATE", scalar(state)).Replace(initial))
 	if _, err := parse(FileName, text); err != nil {
 		return nil, fmt.Errorf("write a first configuration: %w", err)
 	}
@@ -22,7 +22,7 @@ version: 1
 
 gateway:
   name: NAME
-  state: state                 # the CA, keys and log; back it up, let nobody else read it
+  state: STATE                 # the CA, keys and log; back it up, let nobody else read it
   # How clients reach this gateway; its certificate names no others.
   names: [localhost]
   addresses: [127.0.0.1, "::1"]

@@ -138,7 +138,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestInitial(t *testing.T) {
-	text, err := Initial("ward-4", "ward.hospital.example")
+	text, err := Initial("ward-4", "ward.hospital.example", "state")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,12 +150,12 @@ func TestInitial(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for _, name := range []string{"true", "12", "no"} { // names like others, in quotes
-		if _, err := Initial(name, "a.example"); err != nil {
+		if _, err := Initial(name, "a.example", "state"); err != nil {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
 	for _, name := range []string{"", "Ward 4", "a\nversion: 2", `"`, "TRUST"} {
-		if text, err := Initial(name, "a.example"); err == nil {
+		if text, err := Initial(name, "a.example", "state"); err == nil {
 			t.Errorf("name %q: got %s, want an error", name, text)
 		}
 	}

@@ -31,7 +31,7 @@ func TestShippedProfiles(t *testing.T) {
 func profileSite(t *testing.T, device string, profiles map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	text, err := Initial("ward", "hospital.example")
+	text, err := Initial("ward", "hospital.example", "state")
 	if err != nil {
 		t.Fatal(err)
 	}
