@@ -28,14 +28,8 @@ func tellCallOut(t *testing.T, cordon string) {
 	w.edit(t, "policy/data.yaml", "\nae_titles: {}\n", "\nae_titles:\n  device/ct-1: [CT1]\n")
 	w.write(t, "gw/policy/calls.rego", `package cordon
 
-# What a device says of itself to a destination that the configuration names.
-allow if {
-	input.phase == "operation"
-	input.session.direction == "outbound"
-	input.subject.kind == "device"
-	input.subject.id == input.device.id
-	in_use
-	input.service.name == "images"
+patched contains "no-images" if {
+	input.service.name == "reports"
 	input.operation.name == "dicom:C-STORE"
 }
 `)

@@ -40,7 +40,7 @@ func TestExplainShipped(t *testing.T) {
 			"Opening a session: one of the roles is permitted anything on the device.", "", ""},
 		{"class", func(r *policy.Request) { r.Subject.Roles = []string{"nurse"} },
 			"An operation that the table permits.", "class in data.roles[role][device_class]",
-			`input.operation.class="write" input.operation.name="hl7:ORU^R01" input.service.protocol="hl7" input.session.direction="inbound" device_class="monitor/*" role="nurse"`},
+			`input.device.id="mon-7" input.operation.class="write" input.operation.name="hl7:ORU^R01" input.service.protocol="hl7" input.session.direction="inbound" input.subject.id="dr.kim" input.subject.kind="user" device_class="monitor/*" role="nurse"`},
 		{"kind", func(r *policy.Request) { r.Subject.Kind = policy.KindVendor },
 			"An operation that the table permits.", "some role in roles",
 			`input.subject.kind="vendor" input.subject.roles=["radiologist"]`},

@@ -59,10 +59,7 @@ known if input.operation.class != "unknown"
 class := input.operation.class if input.session.direction == "inbound"
 
 # A device that calls out by itself does what its table says.
-class := input.operation.class if {
-	input.session.direction == "outbound"
-	calling_out
-}
+class := input.operation.class if calling_out
 
 calling_out if {
 	input.subject.kind == "device"

@@ -131,6 +131,8 @@ test_calling_out if {
 		called("dev-1", "pump/infusion", "hl7", operation_class) == false
 		called("dev-2", "monitor/bedside", "hl7", operation_class) == (operation_class == "session")
 	}
+	namesake := object.union(operation("interface-engine", "analyser/blood-gas", "active", "write"), {"subject": {"id": "dev-1"}, "session": {"direction": "outbound"}})
+	not cordon.allow with input as namesake
 }
 
 called(id, device_class, protocol, operation_class) := answer if {

@@ -134,6 +134,7 @@ test_dicom_calling_out if {
 	every service in ["store", "worklist", "mpps"] {
 		cordon.allow with input as calling_archive(service) with data.ae_titles as {"device/ct-2": ["MINE"]}
 	}
+	cordon.allow with input as calling_archive("report of a commitment") with data.roles as {"device": {"imaging/*": ["notify"]}}
 	not cordon.allow with input as calling_archive("move") with data.ae_titles as {"device/ct-2": ["MINE"]}
 	not cordon.allow with input as object.union(calling_archive("store"), {"subject": {"id": "ct-3"}}) with data.ae_titles as {"device/ct-3": ["MINE"]}
 		with data.dicom_services as {"device": ["store"]}
