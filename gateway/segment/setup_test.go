@@ -229,7 +229,10 @@ func TestVLAN(t *testing.T) {
 		missing = ip("link add link dev0 name dev0.20 type vlan id 20")
 		return nil
 	})
-	if missing != nil {
+	if missing != nil && !strings.Contains(missing.Error(), "Unknown device type") {
+		t.Fatal(missing)
+	}
+	if missing != nil { // a module of the kernel, which nothing can install into another's
 		t.Skip("this kernel makes no 802.1Q interfaces: ", missing)
 	}
 	w.configure(w.device, "dev0.20", "10.9.0.7/24", "fd09::7/64")

@@ -51,6 +51,9 @@ func TestMain(m *testing.M) {
 		os.Exit(exit.ExitCode())
 	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "SKIPPED, nothing was tested: no namespaces can be made here:", err)
+		if os.Getenv("CORDON_PEERS") == "required" {
+			os.Exit(1)
+		}
 	}
 }
 
