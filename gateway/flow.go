@@ -32,7 +32,7 @@ type flow struct {
 	moved   int64
 	sent    atomic.Int64 // moved, once the bytes are passed on; for those who must not wait for mu
 	parts   []part       // what covers the bytes from moved to covered, in order
-	inserts []insert     // refusals that have a place, in its order
+	inserts []insert     // refusals that have a place, in its order; see keepPlaces
 	owed    int          // refusals this flow must still insert; an observed flow is held meanwhile
 	over    bool         // nothing more moves
 	ended   bool         // the source has ended
@@ -41,6 +41,9 @@ type flow struct {
 	patience time.Duration // for the sink to take what is passed on
 	wrote    time.Time     // when the write deadline was last set
 	passed   int64         // bytes written, refusals included
+
+	placing sync.Mutex // guards placed; nothing is waited for under it
+	placed  []insert   // places there is word of, to be kept before anything else moves
 
 	waking  sync.Mutex // guards the read deadline, see expect
 	woken   bool
@@ -184,21 +187,36 @@ func (f *flow) owe() int64 {
 }
 
 // place keeps the place of op's refusal, of which there is word before the refusal itself is
-// carried out: meanwhile later answers may cover more, and that must not move first. A
-// place that cannot be kept is left out, and insert says so.
+// carried out: meanwhile later answers may cover more, and that must not move first. Whoever
+// calls it has other sessions' answers to deliver, so it does not wait for mu, under which a
+// slow peer is written to.
 func (f *flow) place(op sdk.OpID, at int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := len(f.inserts)
-	if at >= f.moved && n < maxInserts && (n == 0 || f.inserts[n-1].at <= at) {
-		f.inserts = append(f.inserts, insert{op: op, at: at})
+	f.placing.Lock()
+	defer f.placing.Unlock()
+	if len(f.placed) < maxInserts {
+		f.placed = append(f.placed, insert{op: op, at: at})
 	}
+}
+
+// keepPlaces takes in the places there is word of. One that cannot be kept is left out, and
+// insert says so. f.mu is held.
+func (f *flow) keepPlaces() {
+	f.placing.Lock()
+	defer f.placing.Unlock()
+	for _, in := range f.placed {
+		n := len(f.inserts)
+		if in.at >= f.moved && n < maxInserts && (n == 0 || f.inserts[n-1].at <= in.at) {
+			f.inserts = append(f.inserts, in)
+		}
+	}
+	f.placed = nil
 }
 
 // insert puts the refusal of op in its place, at once if that has been reached.
 func (f *flow) insert(op sdk.OpID, at int64, b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.keepPlaces()
 	for i := range f.inserts {
 		if in := &f.inserts[i]; in.op == op && in.at == at && !in.ready {
 			in.bytes, in.ready = b, true
@@ -235,6 +253,7 @@ func (f *flow) settled() bool {
 func (f *flow) move() error {
 	for {
 		f.sent.Store(f.moved)
+		f.keepPlaces()
 		for len(f.inserts) > 0 && f.inserts[0].ready && f.inserts[0].at <= f.moved {
 			b := f.inserts[0].bytes
 			f.inserts = f.inserts[1:]

@@ -152,6 +152,7 @@ func (m *flowModel) do(what byte, n int64) {
 		in := insert{op: m.placed, at: max(f.moved, lastPlace(f)) + n, bytes: []byte{0x80 | byte(n), 0xff}}
 		m.inserts = append(m.inserts, in)
 		f.place(in.op, in.at)
+		f.keepPlaces() // as the next to move would
 	case 6: // and given, whichever of those placed
 		if waiting := slices.DeleteFunc(slices.Clone(f.inserts), func(in insert) bool { return in.ready }); len(waiting) > 0 {
 			m.give(waiting[n%int64(len(waiting))])
@@ -184,5 +185,53 @@ func (m *flowModel) cover(op sdk.OpID, n int64, drop bool) {
 	}
 	if err := f.cover(op, n, drop); (err != nil) != (n <= 0) {
 		m.t.Fatalf("cover %d bytes: %v", n, err)
+	}
+}
+
+// slowPeer takes nothing until it is let go.
+type slowPeer struct{ begun, letGo chan struct{} }
+
+func (p slowPeer) SetWriteDeadline(time.Time) error { return nil }
+
+func (p slowPeer) write([]byte) error {
+	close(p.begun)
+	<-p.letGo
+	return nil
+}
+
+// The place of a refusal is told by whoever delivers the answers of all sessions: a client that
+// does not read must not hold that up.
+func TestPlaceBesideSlowPeer(t *testing.T) {
+	window, fd, err := wire.NewWindow(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	defer window.Unmap()
+	peer := slowPeer{make(chan struct{}), make(chan struct{})}
+	f := &flow{mode: sdk.Observed, dst: peer, window: window, patience: time.Minute}
+	moved := make(chan error, 1)
+	go func() {
+		_, err := f.arrive(10)
+		moved <- err
+	}()
+	<-peer.begun
+	placed := make(chan struct{})
+	go func() {
+		f.place(1, 12)
+		close(placed)
+	}()
+	select {
+	case <-placed:
+	case <-time.After(10 * time.Second):
+		t.Error("the place waits for the peer")
+	}
+	close(peer.letGo)
+	<-placed
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	if err := f.insert(1, 12, nil); err != nil {
+		t.Errorf("the place was not kept: %v", err)
 	}
 }

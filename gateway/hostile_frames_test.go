@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +51,8 @@ func hostileFrames() []hostile {
 			hostile{device: "e\n", client: "ok e\n", ends: stuck}),
 		(&puppet{forward: one(), reverse: turns{{span(1, 7), span(1, math.MaxInt64)}}}).named("overflowing span of replies",
 			hostile{device: "one\n", client: "ok one\n", ends: "a span of 9223372036854775807 bytes at 7"}),
+		playing((&puppet{forward: turns{{op(1, "one"), span(1, 4)}, {op(2, "no"), span(2, 4)}}, act: oneRefusalAtATime()}).named("both directions find something to refuse",
+			hostile{}), playBoth),
 		(&puppet{forward: turns{{op(1, "one"), span(1, 4), op(2, "no")}}, reverse: turns{{span(2, 7)}}}).named("reply to a refused operation",
 			hostile{device: "one\n", client: "ok one\n", ends: "a reply to operation 2, which was refused"}),
 
@@ -447,5 +450,60 @@ func playBusy(t *testing.T, g *ward) {
 		return !running()
 	}) {
 		t.Error("the session waits for ever")
+	}
+}
+
+// oneRefusalAtATime is a plugin that takes its time for the refusal of operation 2, finds the
+// reply to operation 1 wrong meanwhile, and leaves if it is asked for another refusal before
+// it has answered.
+func oneRefusalAtATime() func(*puppet, any) bool {
+	var mu sync.Mutex
+	var open any      // the request for operation 2's refusal, to be answered
+	var pending []any // the notice of the reply, held until then
+	return func(p *puppet, f any) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		switch f := f.(type) {
+		case wire.Notice:
+			if f.Dir != sdk.Reverse {
+				return false
+			}
+			if pending = append(pending, f); open != nil {
+				p.say(f, abort(1))
+			}
+			return true
+		case wire.Refuse:
+			if open != nil {
+				os.Exit(1)
+			}
+			if f.Op == 1 {
+				p.say(f, refusal(1, f.After, "refused 1\n"))
+				return true
+			}
+			open = f
+			for _, n := range pending {
+				p.say(n, abort(1))
+			}
+			time.AfterFunc(300*time.Millisecond, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				open = nil
+				p.say(f, refusal(2, f.After, "refused 2\n"))
+			})
+			return true
+		}
+		return false
+	}
+}
+
+// playBoth has the reply to one operation and the next operation refused at the same time.
+func playBoth(t *testing.T, g *ward) {
+	c := g.dial()
+	c.send("one\n")
+	c.expect("ok one") // replies move before they are looked at
+	c.send("two\n")
+	got := []string{c.line(), c.line()}
+	if slices.Sort(got); !slices.Equal(got, []string{"refused 1", "refused 2"}) {
+		t.Errorf("the client received %q", got)
 	}
 }

@@ -156,7 +156,11 @@ func (s *session) refuse(op sdk.OpID, code string, d policy.Decision) error {
 			why.Obligations = append(why.Obligations, o)
 		}
 	}
+	// Either flow may have found what is wrong with an operation of this direction; the
+	// plugin is asked for one refusal at a time, in the order of their places.
+	s.refusing[dir].Lock()
 	steps, err := s.inspection.Refuse(op, s.flows[dir.Opposite()].owe(), why)
+	s.refusing[dir].Unlock()
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ type session struct {
 	allowed    int
 	denied     int
 
+	refusing [2]sync.Mutex // by direction of the operation; held while the plugin makes its refusal
+
 	due        atomic.Int64         // when what is allowed has to be decided again, ns since the Unix epoch
 	flip       atomic.Pointer[flip] // why it is to end; nil: it is not
 	allowing   sync.Mutex           // guards allowances; nothing is waited for under it
