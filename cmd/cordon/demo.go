@@ -38,7 +38,7 @@ ends the demo with exit code 5.`,
 		},
 	}
 	f := c.Flags()
-	f.DurationVar(&length, "for", 0, "how long (default until interrupted)")
+	f.DurationVar(&length, "for", 0, "how long, from when the ward is ready (default until interrupted)")
 	f.StringVar(&keep, "keep", "", "make the ward in `DIR` and leave it there")
 	return c
 }
@@ -55,11 +55,6 @@ type stage struct {
 }
 
 func (a *app) demo(ctx context.Context, length time.Duration, keep string) (err error) {
-	if length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, length)
-		defer cancel()
-	}
 	dir, clean, err := demoDir(keep)
 	if err != nil {
 		return err
@@ -99,6 +94,11 @@ func (a *app) demo(ctx context.Context, length time.Duration, keep string) (err 
 	scrolling, stopScrolling := context.WithCancel(context.WithoutCancel(ctx))
 	scrolled := make(chan error, 1)
 	go func() { scrolled <- a.scroll(scrolling, reader) }()
+	if length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, length)
+		defer cancel()
+	}
 	s.play(ctx)
 	time.Sleep(300 * time.Millisecond) // the scroll looks for entries five times a second
 	stopScrolling()

@@ -153,10 +153,11 @@ const (
 )
 
 // connections returns the lines of /proc/net/tcp and tcp6 about sockets in a state whose
-// own port is port (proc_pid_net(5)).
+// own port is port (proc_pid_net(5)). It asks for this thread: the first one of the process may
+// have been left in a network of its own.
 func connections(port, state string) []string {
 	var found []string
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+	for _, table := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		text, _ := os.ReadFile(table)
 		for line := range strings.Lines(string(text)) {
 			f := strings.Fields(line)

@@ -14,8 +14,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -62,15 +64,23 @@ func (s *site) add(t *testing.T, id, class, protocol, port string, settings ...s
 
 func (s *site) gw() string { return filepath.Join(s.dir, "gw") }
 
+// lastPort is the last port that freeAddress looked at. The ports are below those that the
+// kernel gives to clients, and no two stories get the same.
+var lastPort atomic.Int32
+
 // freeAddress returns a loopback address nobody listens on at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	lastPort.CompareAndSwap(0, 10000+int32(os.Getpid()%20)*1000)
+	for range 20000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+int(lastPort.Add(1))%20000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port between 10000 and 30000 is free")
+	return ""
 }
 
 // outcome is what a finished program left.

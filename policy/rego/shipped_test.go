@@ -42,10 +42,8 @@ func TestShippedMutants(t *testing.T) {
 			}
 		})
 	}
-	for i, m := range mutants {
-		if !testing.Short() || i%5 == 0 {
-			next <- m
-		}
+	for _, m := range mutants {
+		next <- m
 	}
 	close(next)
 	wg.Wait()
