@@ -70,12 +70,16 @@ func ask[T any](ctx context.Context, h helper, do func(*segment.Client) (T, erro
 	return do(c)
 }
 
-func (h helper) Dialer(ctx context.Context, p segment.Plan, to netip.AddrPort) (*os.File, error) {
-	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.Dialer(ctx, p, to) })
+func (h helper) Dialer(ctx context.Context, p segment.Plan, to netip.AddrPort, client netip.Addr) (*os.File, error) {
+	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.Dialer(ctx, p, to, client) })
 }
 
 func (h helper) Listener(ctx context.Context, p segment.Plan, at netip.AddrPort) (*os.File, error) {
 	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.Listener(ctx, p, at) })
+}
+
+func (h helper) InlineListener(ctx context.Context, p segment.Plan, at netip.AddrPort) (*os.File, error) {
+	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.InlineListener(ctx, p, at) })
 }
 
 func (h helper) Dropped(ctx context.Context, p segment.Plan) (*os.File, error) {

@@ -91,7 +91,10 @@ func (x *examination) host() error {
 			}
 		}
 	}
-	return x.compare("host-guard", x.plan.guard(parent != nil)...)
+	if err := x.compare("host-guard", x.plan.guard(parent != nil)...); err != nil {
+		return err
+	}
+	return x.inline(h)
 }
 
 func (x *examination) compare(code string, tables ...table) error {

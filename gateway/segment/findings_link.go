@@ -108,10 +108,12 @@ func (x *examination) routes(h *netlink.Handle, l netlink.Link) error {
 	if err != nil {
 		return err
 	}
-	led := map[netip.Addr]bool{}
+	led, taken := map[netip.Addr]bool{}, map[int]bool{}
 	for _, r := range list {
 		if why := x.plan.stray(r, l.Attrs().Index); why != "" {
 			x.find("high", "route", fmt.Sprintf("route %v: %s", r, why), again)
+		} else if x.plan.takesAnswers(r, l.Attrs().Index) {
+			taken[r.Family] = true
 		} else if to, ok := netip.AddrFromSlice(r.Dst.IP); ok {
 			led[to.Unmap()] = true
 		}
@@ -123,14 +125,31 @@ func (x *examination) routes(h *netlink.Handle, l netlink.Link) error {
 			}
 		}
 	}
-	rules, err := h.RuleList(unix.AF_UNSPEC)
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		if x.plan.handedOver(family, 0) != nil && !taken[family] {
+			x.find("medium", "route", "no route takes what devices answer to clients' addresses", again)
+		}
+	}
+	return x.rules(h)
+}
+
+func (x *examination) rules(h *netlink.Handle) error {
+	list, err := h.RuleList(unix.AF_UNSPEC)
 	if err != nil {
 		return fmt.Errorf("list routing rules: %w", err)
 	}
-	for _, r := range rules {
+	missing := x.plan.seeing()
+	for _, r := range list {
+		if a, ok := x.plan.handsOver(r); ok && slices.Contains(missing, a) {
+			missing = slices.DeleteFunc(missing, func(m netip.Addr) bool { return m == a })
+			continue
+		}
 		if !slices.Contains([]int{0, 32766, 32767}, r.Priority) || r.Mark != 0 || r.Src != nil || r.Dst != nil {
 			x.find("high", "rule", fmt.Sprintf("routing rule %v", r), "remove it")
 		}
+	}
+	for _, a := range missing {
+		x.find("medium", "rule", fmt.Sprintf("no routing rule takes what %v answers to clients' addresses", a), again)
 	}
 	return nil
 }

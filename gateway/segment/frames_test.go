@@ -267,8 +267,12 @@ func (v view) frames() []frame {
 				ip6Packet(v.ip6, v.far6, 64, 6, tcpSegment(v.ip6, v.far6, 5000, n, flags)))
 		}
 		// As if it were an answer of the declared service.
-		each("TCP out of nowhere", ip4, ip4Packet(v.ip4, v.gateway4, 64, 6, nil, tcpSegment(v.ip4, v.gateway4, servicePort, 5000, flags)))
-		each("TCP out of nowhere, IPv6", ip6, ip6Packet(v.ip6, v.gateway6, 64, 6, tcpSegment(v.ip6, v.gateway6, servicePort, 5000, flags)))
+		for _, a := range []netip.Addr{v.gateway4, v.far4} {
+			each("TCP out of nowhere", ip4, ip4Packet(v.ip4, a, 64, 6, nil, tcpSegment(v.ip4, a, servicePort, 5000, flags)))
+		}
+		for _, a := range []netip.Addr{v.gateway6, v.far6} {
+			each("TCP out of nowhere, IPv6", ip6, ip6Packet(v.ip6, a, 64, 6, tcpSegment(v.ip6, a, servicePort, 5000, flags)))
+		}
 	}
 	for _, m := range []MAC{everyone, {1, 0, 0x5e, 0, 0, 1}, {0x33, 0x33, 0, 0, 0, 1}, stranger} {
 		// What is declared, but in a frame for everyone, or from somebody else.

@@ -31,9 +31,10 @@ const (
 )
 
 type request struct {
-	Do      string         `json:"do"` // "dial", "listen", "dropped" or "findings"
+	Do      string         `json:"do"` // "dial", "listen", "inline", "dropped" or "findings"
 	Segment string         `json:"segment"`
 	Address netip.AddrPort `json:"address,omitzero"`
+	Client  netip.Addr     `json:"client,omitzero"` // for whom to dial
 }
 
 type reply struct {
@@ -82,9 +83,11 @@ func answer(ctx context.Context, conn *net.UnixConn, keep Local, plans []Plan, q
 	if i := slices.IndexFunc(plans, func(p Plan) bool { return p.Name == q.Segment }); i >= 0 {
 		switch q.Do {
 		case "dial":
-			file, err = keep.Dialer(ctx, plans[i], q.Address)
+			file, err = keep.Dialer(ctx, plans[i], q.Address, q.Client)
 		case "listen":
 			file, err = keep.Listener(ctx, plans[i], q.Address)
+		case "inline":
+			file, err = keep.InlineListener(ctx, plans[i], q.Address)
 		case "dropped":
 			file, err = keep.Dropped(ctx, plans[i])
 		case "findings":
@@ -136,13 +139,18 @@ func NewClient(conn *net.UnixConn) *Client { return &Client{conn: conn} }
 func (c *Client) Close() error { return c.conn.Close() }
 
 // Dialer is part of Keeper.
-func (c *Client) Dialer(ctx context.Context, p Plan, to netip.AddrPort) (*os.File, error) {
-	return c.file(ctx, request{"dial", p.Name, to})
+func (c *Client) Dialer(ctx context.Context, p Plan, to netip.AddrPort, client netip.Addr) (*os.File, error) {
+	return c.file(ctx, request{"dial", p.Name, to, client})
 }
 
 // Listener is part of Keeper.
 func (c *Client) Listener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error) {
-	return c.file(ctx, request{"listen", p.Name, at})
+	return c.file(ctx, request{Do: "listen", Segment: p.Name, Address: at})
+}
+
+// InlineListener is part of Keeper.
+func (c *Client) InlineListener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error) {
+	return c.file(ctx, request{Do: "inline", Segment: p.Name, Address: at})
 }
 
 // Dropped is part of Keeper.

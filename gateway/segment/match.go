@@ -88,15 +88,30 @@ func vlanIn(set string) match {
 // tag, also one of priority only (VLAN 0), has another one there.
 func ethertype(t uint16) match { return at(link, 12, byte(t>>8), byte(t)) }
 
-func metaIs(key expr.MetaKey, want []byte) match {
+func metaIs(key expr.MetaKey, want []byte) match    { return meta(key, expr.CmpOpEq, want) }
+func metaIsNot(key expr.MetaKey, want []byte) match { return meta(key, expr.CmpOpNeq, want) }
+
+func meta(key expr.MetaKey, op expr.CmpOp, want []byte) match {
 	return match{
 		&expr.Meta{Key: key, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: want},
+		&expr.Cmp{Op: op, Register: 1, Data: want},
 	}
 }
 
 func comesFrom(name string) match { return metaIs(expr.MetaKeyIIFNAME, interfaceName(name)) }
 func goesTo(name string) match    { return metaIs(expr.MetaKeyOIFNAME, interfaceName(name)) }
+
+func comesNotFrom(name string) match { return metaIsNot(expr.MetaKeyIIFNAME, interfaceName(name)) }
+func goesNotTo(name string) match    { return metaIsNot(expr.MetaKeyOIFNAME, interfaceName(name)) }
+
+// transparentSocket holds where a socket with IP_TRANSPARENT takes the packet, or where an ICMP
+// error is about a packet of one.
+func transparentSocket() match {
+	return match{
+		&expr.Socket{Key: expr.SocketKeyTransparent, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{1}},
+	}
+}
 
 // packetIs is about the frame's destination address as the interface saw it.
 func packetIs(kind byte) match { return metaIs(expr.MetaKeyPKTTYPE, []byte{kind}) }

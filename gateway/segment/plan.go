@@ -18,6 +18,10 @@ type Plan struct {
 	Interface Interface    `json:"interface"`
 	Addresses []netip.Addr `json:"addresses"` // the gateway's own in the segment
 	Devices   []Device     `json:"devices"`
+
+	// Inline is the host's interface that clients are on, where the gateway answers at devices'
+	// own addresses; empty if no device has any to be answered at.
+	Inline string `json:"inline,omitempty"`
 }
 
 // Kind is how a segment comes by its interface.
@@ -48,6 +52,17 @@ type Device struct {
 	Addresses []netip.Addr `json:"addresses"`       // each belongs to one device
 	Ports     []uint16     `json:"ports,omitempty"` // its TCP ports that the gateway may dial
 	Calls     []uint16     `json:"calls,omitempty"` // the gateway's TCP ports that it may open
+
+	// Inline are addresses of the device, each with a TCP port, at which the gateway answers in
+	// its place on the clients' side.
+	Inline []netip.AddrPort `json:"inline,omitempty"`
+
+	// Transparent: the device sees each client's own address instead of the gateway's, and has
+	// a route to it by way of an address of the gateway. See transparent.go.
+	Transparent bool `json:"transparent,omitempty"`
+	// Clients are those whose own address it sees, if not all: addresses of the gateway in the
+	// segment, so that ARP and ND are answered for them.
+	Clients []netip.Addr `json:"clients,omitempty"`
 }
 
 // MAC is an Ethernet address.
@@ -130,7 +145,9 @@ func (p Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "segment %s\n", p.Name)
 	for _, s := range steps {
-		fmt.Fprintf(&b, "  %-10s %s\n", s.name, s.says(p))
+		if says := s.says(p); says != "" {
+			fmt.Fprintf(&b, "  %-10s %s\n", s.name, says)
+		}
 	}
 	return b.String()
 }

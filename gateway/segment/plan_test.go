@@ -13,11 +13,13 @@ func good() Plan {
 	return Plan{
 		Name:      "icu",
 		Interface: Interface{Kind: VLAN, Name: "icu20", Parent: "eth1", VLAN: 20},
-		Addresses: []netip.Addr{ownAddr, ownAddr6},
+		Addresses: []netip.Addr{ownAddr, ownAddr6, addr("10.9.0.50")},
 		Devices: []Device{
-			{ID: "mon-7", MAC: MAC{2, 0, 0, 0, 9, 7}, Addresses: []netip.Addr{deviceAddr, deviceAddr6, addr("fe80::7")}, Ports: []uint16{2575, 4001}},
-			{ID: "ct-1", MAC: MAC{2, 0, 0, 0, 9, 8}, Addresses: []netip.Addr{addr("10.9.0.8")}, Calls: []uint16{104}},
+			{ID: "mon-7", MAC: MAC{2, 0, 0, 0, 9, 7}, Addresses: []netip.Addr{deviceAddr, deviceAddr6, addr("fe80::7")}, Ports: []uint16{2575, 4001},
+				Inline: []netip.AddrPort{doorway, doorway6}, Clients: []netip.Addr{addr("10.9.0.50")}},
+			{ID: "ct-1", MAC: MAC{2, 0, 0, 0, 9, 8}, Addresses: []netip.Addr{addr("10.9.0.8")}, Calls: []uint16{104}, Transparent: true},
 		},
+		Inline: "eth0",
 	}
 }
 
@@ -59,6 +61,20 @@ func TestValidate(t *testing.T) {
 		{"devices[0].addresses", func(p *Plan) { p.Addresses = p.Addresses[:1] }},
 		{"devices[0].ports", func(p *Plan) { p.Devices[0].Ports[0] = 0 }},
 		{"devices[0].ports", func(p *Plan) { p.Devices[0].Ports[0] = 4001 }},
+		{"devices[0].inline", func(p *Plan) { p.Devices[0].Inline = []netip.AddrPort{ap(addr("10.9.0.9"), 104)} }},
+		{"devices[0].inline", func(p *Plan) { p.Devices[0].Inline = []netip.AddrPort{ap(addr("fe80::7"), 104)} }},
+		{"devices[0].inline", func(p *Plan) { p.Devices[0].Inline = []netip.AddrPort{ap(deviceAddr, 0)} }},
+		{"devices[0].inline", func(p *Plan) { p.Devices[0].Inline = []netip.AddrPort{doorway, doorway} }},
+		{"devices[0].inline", func(p *Plan) { p.Devices[0].Inline = make([]netip.AddrPort, MaxPorts+1) }},
+		{"inline", func(p *Plan) { p.Inline = "" }},
+		{"inline", func(p *Plan) { p.Inline = "eth1" }},
+		{"inline", func(p *Plan) { p.Inline = "lo" }},
+		{"inline", func(p *Plan) { p.Inline = "../eth0" }},
+		{"inline", func(p *Plan) { p.Devices[0].Inline = nil }},
+		{"devices[0].clients", func(p *Plan) { p.Devices[0].Transparent = true }},
+		{"devices[0].clients", func(p *Plan) { p.Devices[0].Clients = []netip.Addr{addr("10.9.0.51")} }},
+		{"devices[0].clients", func(p *Plan) { p.Devices[0].Clients = []netip.Addr{ownAddr} }},
+		{"devices[0].clients", func(p *Plan) { p.Devices[0].Clients = append(p.Devices[0].Clients, p.Devices[0].Clients...) }},
 		{"devices[1].calls", func(p *Plan) { p.Devices[1].Calls = make([]uint16, MaxPorts+1) }},
 	} {
 		p := good()
@@ -89,16 +105,19 @@ func TestPlanString(t *testing.T) {
 	const want = `segment icu
   guard      drop in the host all frames from and to eth1, except VLAN 20
   quiet      switch IPv6 off on eth1 in the host and take it up
+  reserve    drop in the host what is for 10.9.0.7, fd09::7, except TCP to 10.9.0.7:11112, [fd09::7]:11112 on eth0 where a socket of the gateway takes it
   namespace  make a network namespace
   filter     drop there what is none of to 10.9.0.7:2575, to 10.9.0.7:4001, to [fd09::7]:2575, to [fd09::7]:4001, to [fe80::7]:2575, to [fe80::7]:4001, from 10.9.0.8 to port 104, and drop all that is forwarded
   sysctl     switch forwarding, redirects, autoconfiguration and proxy answers off
   interface  make icu20 there, VLAN 20 of eth1
-  wire       drop at icu20 every frame, in and out, that is not of those, and no ARP or ND for 10.9.0.1, fd09::1
+  wire       drop at icu20 every frame, in and out, that is not of those, and no ARP or ND for 10.9.0.1, fd09::1, 10.9.0.50
   settings   the same switches for icu20
-  addresses  give it 10.9.0.1, fd09::1 and no other
+  addresses  give it 10.9.0.1, fd09::1, 10.9.0.50 and no other
   neighbours fix 10.9.0.7 at 02:00:00:00:09:07, fd09::7 at 02:00:00:00:09:07, fe80::7 at 02:00:00:00:09:07, 10.9.0.8 at 02:00:00:00:09:08
   up         take it up
   routes     lead to each device's address, and nowhere else
+  clients    hand to the gateway's sockets what comes for clients from 10.9.0.8
+  inline     give eth0 in the host 10.9.0.7, fd09::7, and tell it there once by ARP and ND
 `
 	if got := good().String(); got != want {
 		t.Errorf("got\n%s", got)

@@ -104,9 +104,11 @@ func routesOf(h *netlink.Handle) ([]netlink.Route, error) {
 }
 
 // stray says why a route is not the plan's, or "". The kernel's own are those to the
-// segment's addresses and to the interface's multicast groups.
+// segment's addresses and to the interface's multicast groups; see transparent.go for another.
 func (p Plan) stray(r netlink.Route, index int) string {
 	switch {
+	case p.takesAnswers(r, index):
+		return ""
 	case r.LinkIndex != index:
 		return "it leads elsewhere"
 	case r.Gw != nil || len(r.MultiPath) > 0 || r.Via != nil || r.Encap != nil:

@@ -89,6 +89,8 @@ func (p Plan) sets(only ...string) []*set {
 	services6 := &set{name: "services6", kind: []nftables.SetDatatype{nftables.TypeIP6Addr, nftables.TypeInetService}}
 	calls4 := &set{name: "calls4", kind: services4.kind}
 	calls6 := &set{name: "calls6", kind: services6.kind}
+	seen4 := &set{name: "seen4", kind: services4.kind} // services that see clients' own addresses
+	seen6 := &set{name: "seen6", kind: services6.kind}
 
 	pick := func(a netip.Addr, four, six *set) *set {
 		if a.Is4() {
@@ -104,13 +106,16 @@ func (p Plan) sets(only ...string) []*set {
 			pick(a, machines4, machines6).add(d.MAC[:], address(a))
 			for _, n := range d.Ports {
 				pick(a, services4, services6).add(address(a), port(n))
+				if d.Transparent {
+					pick(a, seen4, seen6).add(address(a), port(n))
+				}
 			}
 			for _, n := range d.Calls {
 				pick(a, calls4, calls6).add(address(a), port(n))
 			}
 		}
 	}
-	list := []*set{own4, own6, machines4, machines6, services4, services6, calls4, calls6}
+	list := []*set{own4, own6, machines4, machines6, services4, services6, calls4, calls6, seen4, seen6}
 	return slices.DeleteFunc(list, func(s *set) bool { return len(only) > 0 && !slices.Contains(only, s.name) })
 }
 
@@ -174,6 +179,10 @@ func (p Plan) wire() table {
 				in("machines4", etherFrom, from4), in("own4", to4), in("calls4", from4, toPort4), accept())},
 			{"a device calls out, IPv6", all(tcp6, packetIs(unix.PACKET_HOST),
 				in("machines6", etherFrom, from6), in("own6", to6), in("calls6", from6, toPort6), accept())},
+			{"a service answers a client whose address it sees", all(tcp4, packetIs(unix.PACKET_HOST),
+				in("machines4", etherFrom, from4), in("seen4", from4, fromPort4), accept())},
+			{"a service answers a client whose address it sees, IPv6", all(tcp6, packetIs(unix.PACKET_HOST),
+				in("machines6", etherFrom, from6), in("seen6", from6, fromPort6), accept())},
 		}, p.rest("ingress")...)},
 		{name: "egress", hook: nftables.ChainHookEgress, device: p.Interface.Name, rules: []rule{
 			{"the gateway tells its address", all(arpReply,
@@ -183,6 +192,8 @@ func (p Plan) wire() table {
 			{"the gateway dials a service, IPv6", all(tcp6, in("own6", from6), in("machines6", etherTo, to6), in("services6", to6, toPort6), accept())},
 			{"answers to a device's call", all(tcp4, in("own4", from4), in("machines4", etherTo, to4), in("calls4", to4, fromPort4), accept())},
 			{"answers to a device's call, IPv6", all(tcp6, in("own6", from6), in("machines6", etherTo, to6), in("calls6", to6, fromPort6), accept())},
+			{"the gateway dials a service as its client", all(tcp4, in("machines4", etherTo, to4), in("seen4", to4, toPort4), accept())},
+			{"the gateway dials a service as its client, IPv6", all(tcp6, in("machines6", etherTo, to6), in("seen6", to6, toPort6), accept())},
 			{"everything else", all(count(), drop())},
 		}},
 	}}

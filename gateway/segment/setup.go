@@ -85,6 +85,12 @@ var steps = []step{
 	{"quiet", func(p Plan) string {
 		return "switch IPv6 off on " + p.Interface.held() + " in the host" + p.downFirst()
 	}, (*work).quiet},
+	{"reserve", func(p Plan) string {
+		if p.Inline == "" {
+			return ""
+		}
+		return fmt.Sprintf("drop in the host what is for %s, except TCP to %s on %s where a socket of the gateway takes it", listed(p.shared()), listed(p.listeners()), p.Inline)
+	}, (*work).reserve},
 	{"namespace", func(p Plan) string { return "make a network namespace" }, (*work).namespace},
 	{"filter", func(p Plan) string {
 		return "drop there what is none of " + listed(p.connections()) + ", and drop all that is forwarded"
@@ -101,6 +107,18 @@ var steps = []step{
 	{"neighbours", func(p Plan) string { return "fix " + listed(p.neighbours()) }, (*work).neighbours},
 	{"up", func(p Plan) string { return "take it up" }, (*work).up},
 	{"routes", func(p Plan) string { return "lead to each device's address, and nowhere else" }, (*work).routes},
+	{"clients", func(p Plan) string {
+		if len(p.seeing()) == 0 {
+			return ""
+		}
+		return "hand to the gateway's sockets what comes for clients from " + listed(p.seeing())
+	}, (*work).clients},
+	{"inline", func(p Plan) string {
+		if p.Inline == "" {
+			return ""
+		}
+		return fmt.Sprintf("give %s in the host %s, and tell it there once by ARP and ND", p.Inline, listed(p.shared()))
+	}, (*work).answer},
 }
 
 func (w *work) namespace() (err error) {
@@ -151,6 +169,9 @@ func (l Local) Teardown(ctx context.Context, p Plan) error {
 }
 
 func (w *work) teardown() (err error) {
+	if err := w.withdraw(); err != nil {
+		return err
+	}
 	if err := w.guard(); err != nil {
 		return err
 	}
@@ -169,7 +190,8 @@ func (w *work) teardown() (err error) {
 	return w.guard() // once more: now the interface is there to be bound to
 }
 
-// Release removes the guard, after Teardown: the host may use the interface again. Other
+// Release removes the guard, after Teardown, and what keeps devices' addresses on the clients'
+// side closed: the host may use the interface again, and the addresses. Other
 // segments on the same parent lose their guard too; Setup gives it back to them.
 func (l Local) Release(ctx context.Context, p Plan) error {
 	if err := p.Validate(); err != nil {
@@ -178,20 +200,24 @@ func (l Local) Release(ctx context.Context, p Plan) error {
 	if isNamespace(l.path(p.Name)) == nil {
 		return fmt.Errorf("release interface %s: segment %q is set up; tear it down first", p.Interface.held(), p.Name)
 	}
-	if err := unload(p.guard(true)...); err != nil {
+	if err := unload(append(p.guard(true), inlineNames(p.Name)...)...); err != nil {
 		return fmt.Errorf("release interface %s: %w", p.Interface.held(), err)
 	}
 	return nil
 }
 
-// Guard loads the guards of plans, and nothing else: for the moment at boot before the network
-// comes up. Interfaces need not exist yet.
+// Guard loads the guards of plans and closes the addresses that devices keep, and nothing else:
+// for the moment at boot before the network comes up. Interfaces need not exist yet.
 func (l Local) Guard(ctx context.Context, plans ...Plan) error {
 	for _, p := range plans {
 		if err := p.Validate(); err != nil {
 			return fmt.Errorf("guard segment %q: %w", p.Name, err)
 		}
-		if err := (&work{plan: p}).guard(); err != nil {
+		w := &work{plan: p}
+		if err := w.guard(); err != nil {
+			return fmt.Errorf("guard segment %q: %w", p.Name, err)
+		}
+		if err := w.reserve(); err != nil {
 			return fmt.Errorf("guard segment %q: %w", p.Name, err)
 		}
 	}

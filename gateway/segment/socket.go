@@ -25,10 +25,13 @@ type Segment struct {
 // clients is not the one to say what a segment is.
 type Keeper interface {
 	// Dialer makes a TCP socket inside a segment, to be connected by the caller to a declared
-	// port of a declared device: the filters let it reach nothing else.
-	Dialer(ctx context.Context, p Plan, to netip.AddrPort) (*os.File, error)
+	// port of a declared device: the filters let it reach nothing else. It speaks from a client's
+	// address where the device sees those, or if that is the zero Addr, from the gateway's.
+	Dialer(ctx context.Context, p Plan, to netip.AddrPort, client netip.Addr) (*os.File, error)
 	// Listener makes one that listens at an address of the gateway in the segment.
 	Listener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error)
+	// InlineListener makes one that listens in the host at an address that a device keeps.
+	InlineListener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error)
 	// Dropped makes a socket on which the kernel shows what the filters drop.
 	Dropped(ctx context.Context, p Plan) (*os.File, error)
 	// Findings reads the segment's state from the kernel.
@@ -41,19 +44,24 @@ func New(keep Keeper, p Plan) *Segment { return &Segment{plan: p, keep: keep} }
 // Dial connects to a declared port of a declared device, from inside the segment. It may block
 // until ctx is done; give it a deadline. The caller closes the connection.
 func (s *Segment) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	return s.DialFor(ctx, to, netip.Addr{})
+}
+
+// DialFor is Dial on behalf of a client, whose address the device sees if the plan says so.
+func (s *Segment) DialFor(ctx context.Context, to netip.AddrPort, client netip.Addr) (net.Conn, error) {
 	d := s.plan.serving(to)
 	if d == nil {
 		return nil, fmt.Errorf("dial %v in segment %q: %w", to, s.plan.Name, errUndeclared)
 	}
-	c, err := s.dial(ctx, to)
+	c, err := s.dial(ctx, to, client)
 	if err != nil {
 		return nil, fmt.Errorf("dial device %q at %v in segment %q: %w", d.ID, to, s.plan.Name, err)
 	}
 	return c, nil
 }
 
-func (s *Segment) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	f, err := s.keep.Dialer(ctx, s.plan, to)
+func (s *Segment) dial(ctx context.Context, to netip.AddrPort, client netip.Addr) (net.Conn, error) {
+	f, err := s.keep.Dialer(ctx, s.plan, to, client)
 	if err != nil {
 		return nil, err
 	}
@@ -117,10 +125,25 @@ func (s *Segment) Listen(ctx context.Context, at netip.AddrPort) (net.Listener, 
 	if err != nil {
 		return nil, fmt.Errorf("listen at %v in segment %q: %w", at, s.plan.Name, err)
 	}
+	return listener(f)
+}
+
+// ListenInline accepts, in the host, what clients open at an address that a device of the
+// segment keeps. The address need not be there yet. The caller closes the listener.
+func (s *Segment) ListenInline(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	f, err := s.keep.InlineListener(ctx, s.plan, at)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %v in place of a device of segment %q: %w", at, s.plan.Name, err)
+	}
+	return listener(f)
+}
+
+// listener takes f over.
+func listener(f *os.File) (net.Listener, error) {
 	defer f.Close() // net.FileListener makes its own
 	l, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("listen at %v in segment %q: %w", at, s.plan.Name, err)
+		return nil, fmt.Errorf("take over a listening socket: %w", err)
 	}
 	return l, nil
 }
@@ -150,11 +173,21 @@ func (s *Segment) Device(a netip.Addr) string {
 }
 
 // Dialer is part of Keeper.
-func (l Local) Dialer(ctx context.Context, p Plan, to netip.AddrPort) (*os.File, error) {
-	if p.serving(to) == nil {
+func (l Local) Dialer(ctx context.Context, p Plan, to netip.AddrPort, client netip.Addr) (*os.File, error) {
+	d := p.serving(to)
+	if d == nil {
 		return nil, errUndeclared
 	}
-	return l.socket(p, to.Addr(), func(int) error { return nil })
+	seen, err := p.sees(d, to.Addr(), client)
+	if err != nil {
+		return nil, err
+	}
+	return l.socket(p, to.Addr(), func(fd int) error {
+		if !seen.IsValid() {
+			return nil
+		}
+		return bindTo(fd, seen)
+	})
 }
 
 // Listener is part of Keeper. Ports below 1024 are why listening needs privileges.
@@ -162,27 +195,47 @@ func (l Local) Listener(ctx context.Context, p Plan, at netip.AddrPort) (*os.Fil
 	if !p.called(at) {
 		return nil, errUndeclared
 	}
-	return l.socket(p, at.Addr(), func(fd int) error {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-			return os.NewSyscallError("setsockopt", err)
+	return l.socket(p, at.Addr(), func(fd int) error { return listenAt(fd, at) })
+}
+
+func listenAt(fd int, at netip.AddrPort) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Bind(fd, socketAddress(at)); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, unix.SOMAXCONN))
+}
+
+// InlineListener is part of Keeper. It is the one socket that is made in the host: the filters
+// know it by IP_TRANSPARENT, see inline.go. A process without privileges can be given one, and
+// has so no part in making it.
+func (l Local) InlineListener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error) {
+	if !slices.Contains(p.listeners(), at) {
+		return nil, errUndeclared
+	}
+	return newSocket("inline", familyOf(at.Addr()), unix.SOCK_STREAM, unix.IPPROTO_TCP, func(fd int) error {
+		if err := setTransparent(fd, at.Addr()); err != nil {
+			return err
 		}
-		if err := unix.Bind(fd, socketAddress(at)); err != nil {
-			return os.NewSyscallError("bind", err)
-		}
-		return os.NewSyscallError("listen", unix.Listen(fd, unix.SOMAXCONN))
+		return listenAt(fd, at)
 	})
 }
 
 // socket makes a TCP socket in the segment. It stays there wherever it is used.
 func (l Local) socket(p Plan, like netip.Addr, prepare func(fd int) error) (*os.File, error) {
-	family := unix.AF_INET
-	if like.Is6() {
-		family = unix.AF_INET6
-	}
-	return l.make(p, "socket", family, unix.SOCK_STREAM, unix.IPPROTO_TCP, prepare)
+	return l.make(p, "socket", familyOf(like), unix.SOCK_STREAM, unix.IPPROTO_TCP, prepare)
 }
 
-func (l Local) make(p Plan, name string, family, kind, protocol int, prepare func(fd int) error) (*os.File, error) {
+func familyOf(a netip.Addr) int {
+	if a.Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+func (l Local) make(p Plan, name string, family, kind, protocol int, prepare func(fd int) error) (f *os.File, err error) {
 	if !isName(p.Name) {
 		return nil, fmt.Errorf("segment %.40q: no such name", p.Name)
 	}
@@ -191,19 +244,25 @@ func (l Local) make(p Plan, name string, family, kind, protocol int, prepare fun
 		return nil, fmt.Errorf("%w; is the segment set up?", err)
 	}
 	defer ns.Close()
-	var f *os.File
-	err = inside(ns, func() error {
-		fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
-		if err != nil {
-			return os.NewSyscallError("socket", err)
-		}
-		f = os.NewFile(uintptr(fd), name)
-		return prepare(fd)
+	err = inside(ns, func() (err error) {
+		f, err = newSocket(name, family, kind, protocol, prepare)
+		return err
 	})
-	if err != nil && f != nil {
-		f.Close()
-	}
 	return f, err
+}
+
+// newSocket makes a socket in the namespace that the thread is in.
+func newSocket(name string, family, kind, protocol int, prepare func(fd int) error) (*os.File, error) {
+	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := prepare(fd); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func socketAddress(a netip.AddrPort) unix.Sockaddr {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// serve answers each connection to the device's port with what it was sent.
+// echo serves in a namespace.
 func (w *world) echo(ns *os.File, network, addr string) {
 	w.t.Helper()
 	var l net.Listener
@@ -22,6 +22,11 @@ func (w *world) echo(ns *os.File, network, addr string) {
 		l, err = net.Listen(network, addr)
 		return err
 	})
+	w.serve(l)
+}
+
+// serve answers each connection with what it was sent.
+func (w *world) serve(l net.Listener) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -22,6 +22,7 @@ func (p Plan) Validate() error {
 	v.addresses(p)
 	v.check(len(p.Devices) <= MaxDevices, "devices", "%d: expected at most %d", len(p.Devices), MaxDevices)
 	v.devices(p)
+	v.inline(p)
 	return errors.Join(v.list...)
 }
 
@@ -84,9 +85,43 @@ func (v *faults) devices(p Plan) {
 			v.check(!used, key("addresses"), "%v: %s has it", a, who)
 			taken[a] = d.ID
 		}
+		v.sources(key("clients"), p, d)
 		v.ports(key("ports"), d.Ports)
 		v.ports(key("calls"), d.Calls)
 	}
+}
+
+// sources are whose addresses a device sees.
+func (v *faults) sources(key string, p Plan, d Device) {
+	v.check(!d.Transparent || len(d.Clients) == 0, key, "it sees all clients' addresses already")
+	v.check(len(d.Clients) <= MaxAddresses, key, "%d: expected at most %d", len(d.Clients), MaxAddresses)
+	for i, c := range d.Clients {
+		v.check(p.has(c), key, "%v: expected an address of the gateway in the segment", c)
+		v.check(!slices.Contains(d.Clients[:i], c), key, "%v: it is there already", c)
+		v.check(p.own(c) != c, key, "%v: the gateway has no address of that family in the segment to dial from by itself", c)
+	}
+}
+
+// inline is the clients' side.
+func (v *faults) inline(p Plan) {
+	answered := false
+	for i, d := range p.Devices {
+		key := fmt.Sprintf("devices[%d].inline", i)
+		v.check(len(d.Inline) <= MaxPorts, key, "%d: expected at most %d", len(d.Inline), MaxPorts)
+		for j, at := range d.Inline {
+			answered = true
+			v.check(slices.Contains(d.Addresses, at.Addr()), key, "%v: expected an address of the device", at)
+			v.check(!at.Addr().IsLinkLocalUnicast(), key, "%v: a link-local address is nobody's but the device's", at)
+			v.check(at.Port() != 0, key, "%v: expected a port from 1 to 65535", at)
+			v.check(!slices.Contains(d.Inline[:j], at), key, "%v: it is there already", at)
+		}
+	}
+	if !answered {
+		v.check(p.Inline == "", "inline", "%.40q: no device is answered for there", p.Inline)
+		return
+	}
+	v.check(isInterface(p.Inline) && p.Inline != "lo", "inline", "%.40q: expected the name of the interface that clients are on", p.Inline)
+	v.check(p.Inline != p.Interface.held() && p.Inline != p.Interface.Name, "inline", "%s: the segment has it; clients are on another", p.Inline)
 }
 
 func (v *faults) ports(key string, ports []uint16) {
