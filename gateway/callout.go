@@ -41,6 +41,9 @@ func (r *Route) listen(ctx context.Context) (net.Listener, error) {
 	if r.CallOut != nil {
 		return r.CallOut.Listen(ctx)
 	}
+	if r.Listener != nil {
+		return r.Listener(ctx)
+	}
 	return net.Listen("tcp", r.Listen)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -40,8 +41,8 @@ var (
 	errBusy        = errors.New("the device has as many sessions as it takes")
 )
 
-// reach connects to a route's device. What it takes of the device's sessions, part gives back.
-func (g *Gateway) reach(ctx context.Context, r *Route) (side, error) {
+// reach connects to a route's device, for a client. What it takes of the device's sessions, part gives back.
+func (g *Gateway) reach(ctx context.Context, r *Route, client string) (side, error) {
 	g.mu.Lock()
 	busy := r.Sessions > 0 && g.devices[r] >= r.Sessions
 	if !busy {
@@ -61,7 +62,7 @@ func (g *Gateway) reach(ctx context.Context, r *Route) (side, error) {
 		}
 		return c, nil
 	}
-	d, err := dial(ctx, r, g.Limits.DialTimeout)
+	d, err := dial(ctx, r, client, g.Limits.DialTimeout)
 	if err != nil {
 		g.part(r)
 		g.Logger.Warn("device unreachable", "device", r.Device.ID, "address", r.Address, "error", err)
@@ -77,16 +78,17 @@ func (g *Gateway) part(r *Route) {
 }
 
 // dial connects to a route's device within timeout.
-func dial(ctx context.Context, r *Route, timeout time.Duration) (*device, error) {
+func dial(ctx context.Context, r *Route, client string, timeout time.Duration) (*device, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	connect := r.Dial
 	if connect == nil {
-		connect = func(ctx context.Context) (net.Conn, error) {
+		connect = func(ctx context.Context, _ netip.Addr) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", r.Address)
 		}
 	}
-	c, err := connect(ctx)
+	from, _ := netip.ParseAddr(client) // what no IP address is, is nobody's
+	c, err := connect(ctx, from.Unmap())
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"cordon/plugins"
@@ -12,11 +13,10 @@ import (
 // Route joins one listener to one service of one device. Medical clients send neither SNI
 // nor ALPN, so the address a client connects to is what names the device.
 type Route struct {
-	Listen       string                                  // host:port clients connect to
-	Device       policy.Device                           // as policy sees it
-	Service      policy.Service                          // as policy sees it
-	Address      string                                  // host:port of the device
-	Dial         func(context.Context) (net.Conn, error) // how it is reached, by TCP; nil: at Address, from the host's network
+	Listen       string         // host:port clients connect to
+	Device       policy.Device  // as policy sees it
+	Service      policy.Service // as policy sees it
+	Address      string         // host:port of the device
 	Plugin       *plugins.Plugin
 	Number       uint32        // of the service in Plugin's configuration
 	Sessions     int           // at a time, beyond which connecting is refused; 0: no limit of its own
@@ -27,6 +27,13 @@ type Route struct {
 	// InsecureTLS12 admits clients that know nothing newer than TLS 1.2, whose certificates
 	// then cross the network in clear.
 	InsecureTLS12 bool
+
+	// Listener opens what clients connect to; nil: at Listen, in the host's network. It may
+	// block until ctx is done. The gateway closes the listener.
+	Listener func(ctx context.Context) (net.Listener, error)
+	// Dial reaches the device by TCP, for the client with an address; nil: at Address, from the
+	// host's network.
+	Dial func(ctx context.Context, client netip.Addr) (net.Conn, error)
 
 	CallOut *CallOut // nil: clients connect, and the device is dialled
 

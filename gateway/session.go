@@ -132,7 +132,7 @@ func (s *session) connect(ctx context.Context) error {
 	d, _ = g.record(&s.request, d)
 	if d.Allow {
 		var err error
-		if s.device, err = g.reach(ctx, s.route); err != nil {
+		if s.device, err = g.reach(ctx, s.route, s.source); err != nil {
 			d = policy.Decision{Reason: err.Error(), Cause: policy.CauseDoubt}
 		}
 	}

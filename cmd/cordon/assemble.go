@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,6 +180,9 @@ func serverNames(c *config.Config) []string {
 	for _, a := range c.Gateway.Addresses {
 		names = append(names, a.String())
 	}
+	for _, a := range keptAddresses(c) {
+		names = append(names, a.String())
+	}
 	return names
 }
 
@@ -252,11 +254,11 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 			idle = a.config.Limits.IdleTimeout
 		}
 		routes = append(routes, gateway.Route{
-			Listen:  s.Listen.String(),
-			Device:  deviceFacts(s.device),
-			Service: policy.Service{Name: s.Name, Protocol: s.Proto},
-			Address: netip.AddrPortFrom(s.device.Address, s.Port).String(),
-			Dial:    a.dialer(s.device, s.Port),
+			Listen:   s.Listen.String(),
+			Device:   deviceFacts(s.device),
+			Service:  policy.Service{Name: s.Name, Protocol: s.Proto},
+			Address:  s.address().String(),
+			Listener: a.listener(s), Dial: a.dialer(s),
 			CallOut: a.callOut(s),
 			Plugin:  started[s.Proto], Number: s.number,
 			Sessions: s.Sessions, IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,

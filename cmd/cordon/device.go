@@ -214,6 +214,8 @@ type deviceJSON struct {
 	Criticality string            `json:"criticality,omitempty"`
 	Segment     string            `json:"segment,omitempty"`
 	MAC         string            `json:"mac,omitempty"`
+	Source      string            `json:"source,omitempty"`           // whose address it sees
+	Sources     []netip.Addr      `json:"source_addresses,omitempty"` // of which clients only
 	Labels      map[string]string `json:"labels"`
 	State       string            `json:"state"`
 	Services    []serviceJSON     `json:"services"`
@@ -242,7 +244,7 @@ type serviceJSON struct {
 
 func forPrograms(d *config.Device) deviceJSON {
 	out := deviceJSON{Schema: "cordon.device/v1", ID: d.ID, Address: d.Address, Profile: d.Profile, Class: d.Class, Criticality: d.Criticality,
-		Segment: d.Segment, MAC: d.MAC, Labels: map[string]string{}, State: d.State, Services: []serviceJSON{}}
+		Segment: d.Segment, MAC: d.MAC, Source: d.Source, Sources: d.SourceAddresses, Labels: map[string]string{}, State: d.State, Services: []serviceJSON{}}
 	maps.Copy(out.Labels, d.Labels)
 	for _, o := range d.CallOut {
 		out.CallOut = append(out.CallOut, callOutJSON{o.Name, o.Proto, o.Catch.String(), o.To})
@@ -324,11 +326,17 @@ func facts(d *config.Device) [][]string {
 	if d.Segment != "" {
 		rows = append(rows, []string{"segment", fmt.Sprintf("%s, as %s", d.Segment, d.MAC)})
 	}
+	switch {
+	case len(d.SourceAddresses) > 0:
+		rows = append(rows, []string{"sees", fmt.Sprintf("clients %v by their own address, others by the gateway's", d.SourceAddresses)})
+	case d.Source == config.SourceClient:
+		rows = append(rows, []string{"sees", "every client by its own address"})
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.Labels)) {
 		rows = append(rows, []string{"label " + name, d.Labels[name]})
 	}
 	for _, s := range d.Services {
-		rows = append(rows, []string{"service " + s.Name, fmt.Sprintf("%s on port %d, clients reach it at %s", s.Proto, s.Port, s.Listen)})
+		rows = append(rows, []string{"service " + s.Name, fmt.Sprintf("%s on port %d, clients reach it at %s%s", s.Proto, s.Port, s.Listen, whose(d, s))})
 		if len(s.Settings) > len("{}") {
 			rows = append(rows, []string{"settings " + s.Name, string(s.Settings)})
 		}
@@ -337,6 +345,14 @@ func facts(d *config.Device) [][]string {
 		rows = append(rows, []string{"call-out " + o.Name, fmt.Sprintf("%s, caught at %s, to %s", o.Proto, o.Catch, o.To)})
 	}
 	return rows
+}
+
+// whose says that a listener is at the device's own address.
+func whose(d *config.Device, s config.Service) string {
+	if d.Inline(s.Listen) {
+		return ", the device's own address"
+	}
+	return ""
 }
 
 // completeDevice completes a device's id. A faulty configuration completes nothing.

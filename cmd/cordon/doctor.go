@@ -23,7 +23,7 @@ func doctorCommand(a *app) *cobra.Command {
 		Use: "doctor", Short: "Look for what is wrong with this gateway and its machine",
 		Long: `Look at the configuration, the policy and its tests, the authority, the audit log, who
 can read the keys, the disk, the clock, how far plugins can be confined on this machine,
-and whether segments are isolated. Each finding comes with its evidence and a remedy. Exit code 8 if there are any.`,
+whether segments are isolated, and which devices share a layer-2 network. Each finding comes with its evidence and a remedy. Exit code 8 if there are any.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
@@ -31,7 +31,7 @@ and whether segments are isolated. Each finding comes with its evidence and a re
 
 // finding is something a person should look at.
 type finding struct {
-	Severity string `json:"severity"` // "high", "medium" or "low"
+	Severity string `json:"severity"` // "high", "medium", "low", or "notice": what is as it is, and should be known
 	Subject  string `json:"subject"`
 	Evidence string `json:"evidence"`
 	Remedy   string `json:"remedy"`
@@ -60,6 +60,7 @@ func (a *app) doctor(ctx context.Context) error {
 	}{
 		{"policy", lookAtPolicy}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
 		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS}, {"segments", lookAtSegments},
+		{"networks", lookAtNetworks}, {"address requests", lookAtRequests},
 	} {
 		x.looked = append(x.looked, part.name)
 		part.look(ctx, x)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"cordon/cmd/cordon/config"
@@ -42,17 +43,53 @@ func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Log
 }
 
 // dialer is how a device is reached: nil from the host's network, else from inside its segment.
-func (a *assembly) dialer(d *config.Device, port uint16) func(context.Context) (net.Conn, error) {
-	if d.Segment == "" {
+func (a *assembly) dialer(s service) func(context.Context, netip.Addr) (net.Conn, error) {
+	if s.device.Segment == "" {
 		return nil
 	}
-	return func(ctx context.Context) (net.Conn, error) {
-		s := a.segments[d.Segment]
-		if s == nil {
+	return func(ctx context.Context, client netip.Addr) (net.Conn, error) {
+		in := a.segments[s.device.Segment]
+		if in == nil {
 			return nil, errNoHelper
 		}
-		return s.Dial(ctx, netip.AddrPortFrom(d.Address, port))
+		return in.DialFor(ctx, s.address(), client)
 	}
+}
+
+// listener is how clients are listened for: nil in the host's network, but at an address that
+// the device keeps, by a socket that only the helper can make.
+func (a *assembly) listener(s service) func(context.Context) (net.Listener, error) {
+	if s.callOut != nil || !s.device.Inline(s.Listen) {
+		return nil
+	}
+	return func(ctx context.Context) (net.Listener, error) {
+		in := a.segments[s.device.Segment]
+		if in == nil {
+			return nil, errNoHelper
+		}
+		return in.ListenInline(ctx, netip.AddrPortFrom(s.Listen.Addr, s.Listen.Port))
+	}
+}
+
+// keptAddresses are devices' own, at which clients reach the gateway.
+func keptAddresses(c *config.Config) (all []netip.Addr) {
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		for _, s := range d.Services {
+			if d.Inline(s.Listen) && !slices.Contains(all, s.Listen.Addr) {
+				all = append(all, s.Listen.Addr)
+			}
+		}
+	}
+	return all
+}
+
+// address is where the device is dialled: inline, at the address that clients use for it.
+func (s service) address() netip.AddrPort {
+	if s.device.Inline(s.Listen) {
+		return netip.AddrPortFrom(s.Listen.Addr, s.Port)
+	}
+	return netip.AddrPortFrom(s.device.Address, s.Port)
 }
 
 // watchSegments records what segments drop, until the assembly is closed.

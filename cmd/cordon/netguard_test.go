@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/netip"
@@ -81,5 +82,62 @@ func TestSegmentWatchBound(t *testing.T) {
 	}
 	if len(notes) != eventsPerMinute+1 || !strings.HasSuffix(notes[len(notes)-1], "; 7 before it without an entry") {
 		t.Errorf("%d entries, the last %q", len(notes), notes[len(notes)-1])
+	}
+}
+
+// What the configuration says of addresses that devices keep and see is in the plan.
+func TestPlanInline(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cordon.yaml")
+	const text = `version: 1
+gateway: { name: a }
+identity: { trust_domain: a.example }
+segments:
+  icu: { interface: { kind: nic, name: eth1 }, addresses: [10.20.0.1, "fd00::1"], inline: eth0 }
+devices:
+  a:
+    address: 10.20.0.7
+    further_addresses: ["fd00::7", "fe80::7"]
+    segment: icu
+    mac: 00:1b:44:11:3a:07
+    class: monitor
+    source: client
+    services:
+      v4: { proto: hl7, port: 2575, listen: "10.20.0.7:2575" }
+      v6: { proto: hl7, port: 2575, listen: "[fd00::7]:2576" }
+      proxied: { proto: hl7, port: 2577, listen: ":12577" }
+  b:
+    address: 10.20.0.8
+    segment: icu
+    mac: 00:1b:44:11:3a:08
+    class: monitor
+    source: client
+    source_addresses: [10.20.0.50, 10.30.0.4]
+    services: { hl7: { proto: hl7, port: 2575, listen: ":12578" } }
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := plans(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := all[0]
+	got := fmt.Sprint(p.Inline, p.Addresses, p.Devices[0].Inline, p.Devices[0].Transparent, p.Devices[0].Clients, p.Devices[1].Inline, p.Devices[1].Transparent, p.Devices[1].Clients)
+	if want := "eth0[10.20.0.1 fd00::1 10.20.0.50 10.30.0.4] [10.20.0.7:2575 [fd00::7]:2576] true [] [] false [10.20.0.50 10.30.0.4]"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	var dialled []string
+	for _, s := range servicesOf(&c.Devices[0]) {
+		dialled = append(dialled, s.address().String())
+	}
+	if got := strings.Join(dialled, " "); got != "10.20.0.7:2575 [fd00::7]:2575 10.20.0.7:2577" {
+		t.Errorf("dials %s", got)
+	}
+	if names := fmt.Sprint(serverNames(c)); !strings.Contains(names, "10.20.0.7 fd00::7") {
+		t.Errorf("the gateway's certificate is for %s", names)
 	}
 }

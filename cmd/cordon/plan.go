@@ -26,6 +26,9 @@ func plans(c *config.Config) ([]segment.Plan, error) {
 				declare(&p, d)
 			}
 		}
+		if slices.ContainsFunc(p.Devices, func(d segment.Device) bool { return len(d.Inline) > 0 }) {
+			p.Inline = s.Inline
+		}
 		for _, err := range unjoined(p.Validate()) {
 			faults = append(faults, planFault(c, p, err))
 		}
@@ -42,6 +45,9 @@ func declare(p *segment.Plan, d *config.Device) {
 	mac, _ := segment.ParseMAC(d.MAC) // the configuration has read it
 	in := segment.Device{ID: d.ID, MAC: mac, Addresses: append([]netip.Addr{d.Address}, d.FurtherAddresses...)}
 	for _, s := range d.Services {
+		if d.Inline(s.Listen) {
+			in.Inline = append(in.Inline, netip.AddrPortFrom(s.Listen.Addr, s.Listen.Port))
+		}
 		if !slices.Contains(in.Ports, s.Port) { // two services may share one, as listeners differ
 			in.Ports = append(in.Ports, s.Port)
 		}
@@ -52,6 +58,15 @@ func declare(p *segment.Plan, d *config.Device) {
 		}
 		if !slices.Contains(p.Addresses, o.Catch.Addr()) {
 			p.Addresses = append(p.Addresses, o.Catch.Addr())
+		}
+	}
+	if d.Source == config.SourceClient {
+		in.Transparent = len(d.SourceAddresses) == 0
+		in.Clients = d.SourceAddresses
+	}
+	for _, c := range in.Clients { // somebody has to answer ARP and ND for them
+		if !slices.Contains(p.Addresses, c) {
+			p.Addresses = append(p.Addresses, c)
 		}
 	}
 	p.Devices = append(p.Devices, in)
@@ -74,7 +89,7 @@ func planFault(c *config.Config, p segment.Plan, err error) config.Fault {
 	var n int
 	var field string
 	if _, bad := fmt.Sscanf(key, "devices[%d].%s", &n, &field); bad == nil && n < len(p.Devices) {
-		names := map[string]string{"addresses": "address", "ports": "services", "calls": "call_out"}
+		names := map[string]string{"addresses": "address", "ports": "services", "calls": "call_out", "inline": "services", "clients": "source_addresses"}
 		if other := names[field]; other != "" {
 			field = other
 		}

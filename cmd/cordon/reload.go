@@ -243,6 +243,8 @@ func needRestart(old, new *config.Config) (names []string) {
 		differs(name+"segment", was.Segment, is.Segment)
 		differs(name+"mac", was.MAC, is.MAC)
 		differs(name+"further_addresses", was.FurtherAddresses, is.FurtherAddresses)
+		differs(name+"source", was.Source, is.Source)
+		differs(name+"source_addresses", was.SourceAddresses, is.SourceAddresses)
 		differs(name+"call_out", was.CallOut, is.CallOut)
 	}
 	return names

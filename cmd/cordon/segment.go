@@ -293,9 +293,5 @@ func lookAtSegments(ctx context.Context, x *examination) {
 	}
 	for _, p := range all {
 		x.segment(ctx, keeper(defaultSegmentSocket), p)
-		if len(p.Devices) > 1 {
-			x.find("low", "segment "+p.Name, fmt.Sprintf("%d devices share its wire, and what they say to each other does not pass here", len(p.Devices)),
-				"give each its own VLAN, or isolate the switch's ports (private VLAN, protected port)")
-		}
 	}
 }

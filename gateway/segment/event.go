@@ -17,6 +17,13 @@ const (
 	Flood      EventKind = "flood"      // more different ones than are kept apart
 )
 
+// dhcp is the protocol of a machine that asks to be configured. It is refused and never relayed:
+// who answers would say which address a device has, and where its router is.
+const dhcp = "dhcp"
+
+// AsksForAddress is what the String of such an Event says of it.
+const AsksForAddress = "asks for an address by DHCP"
+
 // Event is a burst of packets that were dropped. What it tells comes from the packets: an
 // address or MAC in it may be forged.
 type Event struct {
@@ -26,7 +33,7 @@ type Event struct {
 	MAC      MAC            // the frame's source
 	From     netip.Addr     // the packet's source; zero if it has none
 	To       netip.AddrPort // its destination; port 0 if it has none
-	Protocol string         // "tcp", "udp", "icmp", "arp", "ethertype 0x88cc", …
+	Protocol string         // "tcp", "udp", "dhcp", "icmp", "arp", "ethertype 0x88cc", …
 	Count    uint64         // packets of it that the kernel showed; it shows some 20 a second
 }
 
@@ -38,6 +45,9 @@ func (e Event) String() string {
 	who := e.MAC.String()
 	if e.Device != "" {
 		who = fmt.Sprintf("%s (%s)", who, e.Device)
+	}
+	if e.Protocol == dhcp {
+		return fmt.Sprintf("%s: %s %s, which a segment does not give: give it a fixed one; %d times", e.Kind, who, AsksForAddress, e.Count)
 	}
 	return fmt.Sprintf("%s: %s from %v at %s to %v, %d times", e.Kind, e.Protocol, e.From, who, e.To, e.Count)
 }
@@ -91,7 +101,12 @@ func (e *Event) read(ethertype uint16, packet []byte) {
 	case 6, 17:
 		e.Protocol = map[byte]string{6: "tcp", 17: "udp"}[next]
 		if len(transport) >= 4 {
-			e.To = netip.AddrPortFrom(e.To.Addr(), binary.BigEndian.Uint16(transport[2:]))
+			from, to := binary.BigEndian.Uint16(transport), binary.BigEndian.Uint16(transport[2:])
+			e.To = netip.AddrPortFrom(e.To.Addr(), to)
+			// RFC 2131 section 4.1 and RFC 8415 section 7.2: of a client, to a server.
+			if next == 17 && (from == 68 && to == 67 || from == 546 && to == 547) {
+				e.Protocol = dhcp
+			}
 		}
 	case 1, 58:
 		e.Protocol = "icmp"

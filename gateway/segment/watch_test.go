@@ -55,6 +55,19 @@ func TestWatch(t *testing.T) {
 		t.Errorf("a moved address: %v", e)
 	}
 
+	discover := ether(everyone, w.deviceMAC, 0x0800, ip4Packet(netip.IPv4Unspecified(), addr("255.255.255.255"), 64, 17, nil,
+		udpDatagram(netip.IPv4Unspecified(), addr("255.255.255.255"), 68, 67, make([]byte, 244))))
+	solicit := ether(MAC{0x33, 0x33, 0, 1, 0, 2}, w.deviceMAC, 0x86dd, ip6Packet(addr("fe80::7"), addr("ff02::1:2"), 1, 17, udpDatagram(addr("fe80::7"), addr("ff02::1:2"), 546, 547, []byte{1, 1, 2, 3})))
+	for name, b := range map[string][]byte{"DHCP": discover, "DHCPv6": solicit} {
+		for range 3 { // one burst
+			device.send(b)
+		}
+		if e = next(); e.Kind != Undeclared || e.Device != "mon-7" || e.Protocol != dhcp || e.Count != 1 ||
+			!strings.Contains(e.String(), "02:00:00:00:09:07 (mon-7) asks for an address by DHCP, which a segment does not give: give it a fixed one") {
+			t.Errorf("%s: %v", name, e)
+		}
+	}
+
 	if err := s.Watch(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "somebody watches it already") {
 		t.Errorf("a second watcher: %v", err)
 	}

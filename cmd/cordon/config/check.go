@@ -42,7 +42,7 @@ func (s *source) checkListeners(c *Config) {
 	}
 	for _, p := range all {
 		for _, q := range byPort[p.service.Port] {
-			if q.service.Listen.leadsBack(p.device.Address) {
+			if p.device.Segment == "" && q.service.Listen.leadsBack(p.device.Address) {
 				s.note(p.node.get("port"), "config.listener.loop",
 					fmt.Sprintf("device %q is dialled at %s, where the gateway itself listens for %q", p.device.ID, netip.AddrPortFrom(p.device.Address, p.service.Port), q.device.ID),
 					fmt.Sprintf("listener at line %d", q.node.get("listen").line), "give the device's own address and port, or listen on another port")

@@ -26,6 +26,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -86,6 +87,7 @@ type Segment struct {
 	Name      string       // The key in the file: 1 to 15 lower-case letters, digits and hyphens, the first a letter.
 	Interface Interface    // The device side.
 	Addresses []netip.Addr // The gateway's own addresses in it. It dials from the first of each family.
+	Inline    string       // The host's interface that clients are on. There the gateway answers at the devices' own addresses, where services listen at them. Default: none, devices have no address on the clients' side.
 }
 
 // Interface is how a segment comes by its device side.
@@ -103,6 +105,8 @@ type Device struct {
 	Segment          string            // The segment the device is in, where nothing but the gateway reaches it. Default: none.
 	MAC              string            // The device's MAC address, needed in a segment: 00:1b:44:11:3a:b7. Default: none.
 	FurtherAddresses []netip.Addr      // Further addresses of the device in its segment, such as its link-local one of IPv6. Default: none.
+	Source           string            // Whose address the device sees when the gateway dials it: gateway or client. For client, its router must be an address of the segment. Default: gateway.
+	SourceAddresses  []netip.Addr      // With source: client, the only clients whose address it sees; they may be in its own network, and answer nobody else there. Default: every client.
 	Profile          string            // The type of device, whose profile gives its class, quirks and limits: contec-cms8000. Default: none.
 	Class            string            // What kind of device it is, from general to special: monitor/bedside. Default: the profile's.
 	Criticality      string            // How much harm its loss does: low, medium or high. Default: not said.
@@ -112,6 +116,15 @@ type Device struct {
 	CallOut          []CallOut         // What the device opens by itself, by name; only in a segment. Default: nothing.
 
 	patches []string
+}
+
+// SourceClient is the Source of a device that sees clients' addresses.
+const SourceClient = "client"
+
+// Inline reports whether a listener is at an address of the device itself: it keeps that on the
+// clients' side. Nobody's but its own, as a link-local address is, is none.
+func (d *Device) Inline(l Listen) bool {
+	return d.Segment != "" && l.Addr.IsValid() && (l.Addr == d.Address || slices.Contains(d.FurtherAddresses, l.Addr))
 }
 
 // Patches are the virtual patches that the device's profile names.

@@ -116,6 +116,8 @@ func (d *decoder) device(n *node) Device {
 		"segment":           func(n *node) { dev.Segment = d.word(n, segmentName, "the name of one of segments") },
 		"mac":               func(n *node) { dev.MAC = d.mac(n) },
 		"further_addresses": func(n *node) { dev.FurtherAddresses = each(d, n, d.deviceAddress) },
+		"source":            func(n *node) { dev.Source = d.choice(n, "gateway", SourceClient) },
+		"source_addresses":  func(n *node) { dev.SourceAddresses = each(d, n, d.deviceAddress) },
 		"profile": func(n *node) {
 			dev.Profile = d.word(n, identifier, "the name of a profile, which cordon profile list prints")
 		},

@@ -86,7 +86,7 @@ func TestLoad(t *testing.T) {
 		Identity: Identity{TrustDomain: "ward.hospital.example", CA: CA{Mode: "embedded", LeafTTL: 12 * time.Hour, TrustFile: "/etc/ssl/hospital.pem"}},
 		Plugins:  []Plugin{{Protocol: "acme-pump", Path: "testdata/plugins/acme", SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
 		Segments: []Segment{{Name: "icu", Interface: Interface{Kind: "vlan", Name: "icu", Parent: "eth1", VLAN: 12},
-			Addresses: []netip.Addr{netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00::1")}}},
+			Addresses: []netip.Addr{netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00::1")}, Inline: "eth0"}},
 		Devices: []Device{
 			{ID: "mon-7", Address: netip.MustParseAddr("10.20.0.31"), Class: "monitor/bedside", Criticality: "high", State: "active",
 				Labels: map[string]string{"ward": "4", "owner": "ICU: night shift"},
@@ -98,6 +98,7 @@ func TestLoad(t *testing.T) {
 				}},
 			{ID: "007", Address: netip.MustParseAddr("fd00::7"), Class: "infusion", State: "quarantined",
 				Segment: "icu", MAC: "00:1b:44:11:3a:b7", FurtherAddresses: []netip.Addr{netip.MustParseAddr("fe80::7")},
+				Source: "client", SourceAddresses: []netip.Addr{netip.MustParseAddr("10.30.0.4")},
 				CallOut: []CallOut{
 					{Name: "results", Proto: "hl7", Catch: netip.MustParseAddrPort("[fd00::9]:2575"), To: "lis.hospital.example:6661", ServerName: "lis", Sessions: 2,
 						IdleTimeout: time.Minute, AllowUnknown: []string{"hl7:ZZZ^Z01"}, Settings: []byte(`{"max_message":"1MiB"}`)},

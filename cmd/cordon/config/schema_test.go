@@ -24,7 +24,7 @@ var (
 	}
 	allowed = map[string][]any{
 		"Config.version": {1}, "Profile.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},
-		"Interface.kind": {"nic", "vlan", "macvlan"}, "Device.state": {"active", "quarantined", "maintenance"},
+		"Device.source": {"gateway", "client"}, "Interface.kind": {"nic", "vlan", "macvlan"}, "Device.state": {"active", "quarantined", "maintenance"},
 	}
 )
 

@@ -25,6 +25,7 @@ func (d *decoder) segments(n *node) []Segment {
 		d.object(e, fields{
 			"interface": func(n *node) { s.Interface = d.networkInterface(n) },
 			"addresses": func(n *node) { s.Addresses = each(d, n, d.address) },
+			"inline":    func(n *node) { s.Inline, _ = parsed(d, n, parseInterface, "eth0") },
 		}, "interface", "addresses")
 		out = append(out, s)
 	}
@@ -145,7 +146,7 @@ func (s *source) checkSegments(c *Config) {
 		dev := &c.Devices[i]
 		n := devices.get(dev.ID)
 		if dev.Segment == "" {
-			for _, key := range []string{"mac", "further_addresses", "call_out"} {
+			for _, key := range []string{"mac", "further_addresses", "source", "source_addresses", "call_out"} {
 				if only := n.get(key); only != nil && n.get("segment") == nil {
 					s.fault(only.key, "config.segment.missing", fmt.Sprintf("%s means something only in a segment", only.path), "add segment: with the name of one of segments")
 				}
@@ -169,6 +170,7 @@ func (s *source) checkSegments(c *Config) {
 			}
 		}
 	}
+	s.checkInline(c, taken)
 	callers := map[string]string{}
 	for i := range c.Devices { // last, when it is known which addresses are machines'
 		dev := &c.Devices[i]
