@@ -30,6 +30,7 @@ func TestGateway(t *testing.T) {
 		{"segment", tellSegment},
 		{"segment helper", tellSegmentHelper},
 		{"call-out", tellCallOut},
+		{"inline", tellInline},
 	} {
 		t.Run(s.name, func(t *testing.T) { s.tell(t, cordon) })
 	}
