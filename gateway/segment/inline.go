@@ -286,8 +286,11 @@ func (x *examination) inline(h *netlink.Handle) error {
 		missing = slices.DeleteFunc(missing, func(m netip.Addr) bool { return m == ip })
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	for _, a := range missing {
 		x.find("medium", "inline", fmt.Sprintf("%s lacks %v in the host: clients do not find the device", x.plan.Inline, a), again)
 	}
-	return err
+	return x.conflicts(h)
 }

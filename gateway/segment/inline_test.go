@@ -529,3 +529,22 @@ func TestInlineListenerRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Somebody else on the clients' side who has the address is found, the device itself above all.
+func TestInlineConflict(t *testing.T) {
+	w := newInlineWorld(t)
+	w.setup()
+	for name, mac := range map[string]MAC{"a stranger": clientMAC, "the device": w.deviceMAC} {
+		w.in(w.client, func() error {
+			return join(ip("link set cli0 address "+mac.String()), ip("addr add 10.9.0.7/24 dev cli0"))
+		})
+		f := w.findings()
+		if len(f) != 1 || f[0].Code != "conflict" || !strings.Contains(f[0].Evidence, mac.String()) || strings.Contains(f[0].Evidence, "mon-7 itself") != (mac == w.deviceMAC) {
+			t.Errorf("%s: %v", name, f)
+		}
+		w.in(w.client, func() error { return ip("addr del 10.9.0.7/24 dev cli0") })
+		if f := w.findings(); len(f) > 0 {
+			t.Errorf("%s gone: %v", name, f)
+		}
+	}
+}
