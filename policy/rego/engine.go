@@ -33,6 +33,7 @@ const (
 // concurrent use and holds nothing that needs closing.
 type Engine struct {
 	folder   *folder
+	document map[string]any // the data
 	compiler *ast.Compiler
 	store    storage.Store
 	verdict  *question // allow, and the answers that go with it
@@ -105,12 +106,16 @@ func newEngine(f *folder, dir string) (*Engine, error) {
 	if len(problems) > 0 {
 		return nil, refuse(dir, problems...)
 	}
+	if problems := settle(f, document); len(problems) > 0 {
+		return nil, refuse(dir, problems...)
+	}
 	c, problems := compile(f.rules, document)
 	if len(problems) > 0 {
 		return nil, refuse(dir, problems...)
 	}
 	e := &Engine{
 		folder:   f,
+		document: document,
 		compiler: c,
 		store:    newStore(document),
 		limit:    maxDecision,
@@ -193,7 +198,7 @@ func (e *Engine) Decide(ctx context.Context, r *policy.Request) policy.Decision 
 		return d
 	}
 	e.misses.Add(1)
-	d = e.evaluate(ctx, input(r), r.NowNs)
+	d = e.judge(ctx, input(r))
 	if d.Cause == policy.CauseDoubt {
 		e.doubts.Add(1)
 		return d
@@ -203,14 +208,31 @@ func (e *Engine) Decide(ctx context.Context, r *policy.Request) policy.Decision 
 		e.reason.keep(r, policy.Decision{Reason: d.Reason})
 	}
 	d.Obligations = slices.Clone(d.Obligations)
-	return d
+	return ended(d, r.NowNs)
 }
 
 // noReason is the reason of a policy that has none for a request, or a broken one.
 const noReason = "no rule allows it"
 
-// evaluate asks the rules. Whatever is not a clear answer is a doubt.
+// evaluate asks the rules what holds now. Whatever is not a clear answer is a doubt.
 func (e *Engine) evaluate(ctx context.Context, in ast.Value, now int64) policy.Decision {
+	return ended(e.judge(ctx, in), now)
+}
+
+// ended makes a refusal of what was permitted until a moment that is over.
+func ended(d policy.Decision, now int64) policy.Decision {
+	if !d.Allow || d.ValidUntil == 0 || now < d.ValidUntil {
+		return d
+	}
+	why := "permitted until " + time.Unix(0, d.ValidUntil).UTC().Format(time.RFC3339)
+	if d.Rule != "" {
+		why = d.Rule + ": " + why
+	}
+	return policy.Decision{Reason: line(why), Rule: d.Rule, Revision: d.Revision, Data: d.Data, Cause: policy.CausePolicy}
+}
+
+// judge asks the rules. What it answers holds until its ValidUntil.
+func (e *Engine) judge(ctx context.Context, in ast.Value) policy.Decision {
 	// Cheaper than a context with a deadline, which OPA would watch with a
 	// goroutine for each question.
 	stop := topdown.NewCancel()
@@ -220,9 +242,6 @@ func (e *Engine) evaluate(ctx context.Context, in ast.Value, now int64) policy.D
 	answer, err := e.verdict.ask(ctx, in, stop)
 	if err == nil {
 		err = read(answer, &d)
-	}
-	if err == nil && d.Allow && d.ValidUntil != 0 && d.ValidUntil <= now {
-		err = errUnclear
 	}
 	switch {
 	case err != nil:

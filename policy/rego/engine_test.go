@@ -160,7 +160,7 @@ func TestBadPolicies(t *testing.T) {
 		{"data in a folder shadows rules", map[string]string{"p.rego": ok, "cordon/data.yaml": "allow: true"}, "cordon/data.yaml:0:0 policy.data", "belongs to the rules"},
 		{"data shadows another package", map[string]string{"p.rego": ok, "q.rego": "package lib\nx := 1\n", "data.yaml": "lib: {x: 2}"}, "q.rego:2:1 policy.compile", "conflicting"},
 		{"typo in data", map[string]string{"p.rego": "package cordon\nallow if data.rolse[input.subject.id]\n", "data.yaml": "roles: {}"}, "p.rego:2:10 policy.data", "did you mean data.roles"},
-		{"no such data", map[string]string{"p.rego": "package cordon\nallow if data.admins[input.subject.id]\n", "data.yaml": "roles: {}"}, "p.rego:2:10 policy.data", "known: data.cordon, data.roles"},
+		{"no such data", map[string]string{"p.rego": "package cordon\nallow if data.admins[input.subject.id]\n", "data.yaml": "roles: {}"}, "p.rego:2:10 policy.data", "known: data.access, data.cordon, data.roles"},
 		{"json syntax", map[string]string{"p.rego": ok, "data.json": "{\n  \"a\": 1,\n}"}, "data.json:3:1 policy.data", "invalid character"},
 		{"json cut off", map[string]string{"p.rego": ok, "data.json": "{\n  \"a\": 1"}, "data.json:2:9 policy.data", "unexpected"},
 		{"json twice", map[string]string{"p.rego": ok, "data.json": "{}{}"}, "data.json:1:4 policy.data", "more after the end"},

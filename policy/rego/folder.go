@@ -101,6 +101,10 @@ func (f *folder) take(root *os.Root, name string, d fs.DirEntry) *Problem {
 	if kind(name) == 0 {
 		return nil
 	}
+	if kind(name) == 'd' && strings.HasPrefix(name, accessName+"/") {
+		p := reserved(name)
+		return &p
+	}
 	// Opening a named pipe would wait for its writer.
 	if info, err := root.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return &Problem{File: name, Code: "policy.file", Message: "not a regular file"}

@@ -122,9 +122,9 @@ func (r *Replay) ask(ctx context.Context, q *policy.Request) (policy.Decision, e
 		return a.decision, nil
 	}
 	r.evaluated++
-	d := r.verdicts.evaluate(ctx, input(q), q.NowNs)
+	d := r.verdicts.judge(ctx, input(q))
 	if d.Reason == errLate.Error() && ctx.Err() == nil {
-		d = r.verdicts.evaluate(ctx, input(q), q.NowNs) // a replay keeps the machine busy itself
+		d = r.verdicts.judge(ctx, input(q)) // a replay keeps the machine busy itself
 	}
 	if err := ctx.Err(); err != nil {
 		return d, err
@@ -134,11 +134,11 @@ func (r *Replay) ask(ctx context.Context, q *policy.Request) (policy.Decision, e
 	case d.ValidUntil != 0:
 		a.from, a.until = q.NowNs, d.ValidUntil
 	case e.verdict.key.clock:
-		return d, nil
+		return ended(d, q.NowNs), nil
 	}
 	if len(r.known) >= maxKnown {
 		clear(r.known)
 	}
 	r.known[string(r.buf)] = a
-	return d, nil
+	return ended(d, q.NowNs), nil
 }

@@ -1,7 +1,8 @@
 # Cordon's default policy: roles × device class × class of operation.
 #
 # The permissions are in data.yaml; this file says how they are read, dicom.rego and mqtt.rego
-# what those protocols add, patches.rego what is refused in any case. What no rule allows is refused.
+# what those protocols add, grants.rego what is permitted for a time, patches.rego what is refused
+# in any case. What no rule allows is refused.
 # `cordon check` compiles it and runs its tests.
 package cordon
 
@@ -81,14 +82,16 @@ fits(_) if not input.service.protocol in {"dicom", "mqtt"}
 # Whoever opens the dialogue does it under a name of its own.
 bound if input.operation.name != "dicom:A-ASSOCIATE"
 
-# Some role has an entry for the device.
-served if {
+# Some role has an entry for the device, or the subject a grant (grants.rego).
+served if listed
+
+listed if {
 	some role in roles
 	some device_class in device_classes
 	data.roles[role][device_class]
 }
 
-served if {
+listed if {
 	input.device.state == "maintenance"
 	some role in roles
 	some device_class in device_classes
@@ -115,7 +118,9 @@ reason := sprintf("device %s is %s", [input.device.id, input.device.state]) if {
 } else := sprintf("virtual patch %s of %s", [rule, input.device.profile]) if rule
 else := sprintf("%s is of no known class of operation", [input.operation.name]) if {
 	not known
-} else := sprintf("a %s cannot act in role %s", [input.subject.kind, held]) if {
+} else := ungranted if ungranted
+else := sprintf("a %s cannot act in role %s", [input.subject.kind, held]) if {
+	not served
 	count(roles) == 0
 } else := sprintf("nothing on %s is permitted for role %s", [input.device.class, held]) if {
 	not served

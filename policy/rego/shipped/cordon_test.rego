@@ -210,7 +210,7 @@ test_reason_unknown if {
 }
 
 test_reason_kind if {
-	cordon.reason == "a vendor cannot act in role nurse" with input as asked("operation", "vendor", ["nurse"], "monitor/bedside", "active", "read")
+	cordon.reason == "a service cannot act in role nurse" with input as asked("operation", "service", ["nurse"], "monitor/bedside", "active", "read")
 }
 
 test_reason_no_role if {

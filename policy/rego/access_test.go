@@ -1,0 +1,151 @@
+package rego
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cordon/policy"
+)
+
+// granting allows whom data.access says, as the shipped rules do.
+const granting = `package cordon
+
+default allow := false
+
+allow if some _ in grants
+
+grants := data.access.grants[input.subject.id]
+
+valid_until := max({g.until_ns | some g in grants})
+`
+
+func grantTo(subject string, until int64) []byte {
+	return fmt.Appendf(nil, `{"grants":{%q:{"G-1":{"until_ns":%d}}}}`, subject, until)
+}
+
+// The engine with access decides by it, names it in its digest, and archives it; the one
+// without is untouched.
+func TestWith(t *testing.T) {
+	plain := load(t, map[string]string{"a.rego": granting, "data.yaml": "roles: {}\n"})
+	asked := request("write")
+	if d := plain.Decide(t.Context(), asked); d.Allow {
+		t.Fatalf("without a grant: %+v", d)
+	}
+	access := grantTo(asked.Subject.ID, asked.NowNs+5)
+	granted, err := plain.With(access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if granted.Revision() != plain.Revision() || granted.Data() == plain.Data() {
+		t.Errorf("digests %s %s, before %s %s", granted.Revision(), granted.Data(), plain.Revision(), plain.Data())
+	}
+	if d := granted.Decide(t.Context(), asked); !d.Allow || d.ValidUntil != asked.NowNs+5 || d.Data != granted.Data() {
+		t.Errorf("with a grant: %+v", d)
+	}
+	if d := plain.Decide(t.Context(), asked); d.Allow {
+		t.Errorf("the engine without it now decides %+v", d)
+	}
+	archived, err := LoadArchive(granted.Archive())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := archived.Decide(t.Context(), asked); !d.Allow || archived.Data() != granted.Data() || string(archived.Access()) != string(access) {
+		t.Errorf("archived: %+v, data %s", d, archived.Data())
+	}
+	if again, err := granted.With(access); err != nil || again != granted {
+		t.Errorf("the same once more makes another engine, %v", err)
+	}
+	back, err := granted.With(nil)
+	if err != nil || back.Data() != plain.Data() || string(back.Archive()) != string(plain.Archive()) {
+		t.Errorf("taken back: data %s, %v; before %s", back.Data(), err, plain.Data())
+	}
+	if d := back.Decide(t.Context(), asked); d.Allow {
+		t.Errorf("taken back: %+v", d)
+	}
+	for _, bad := range []string{"", "[]", "null", "{", `{"grants":1} x`} {
+		if _, err := plain.With([]byte(bad)); err == nil {
+			t.Errorf("%q is taken for data.access", bad)
+		}
+	}
+}
+
+// What was permitted until a moment is refused from then on, with that for a reason, also by the engine that permitted it.
+func TestPastItsEnd(t *testing.T) {
+	plain := load(t, map[string]string{"a.rego": granting + "\nrule := \"grant G-1\" if allow\n"})
+	asked := request("write")
+	end := time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC).UnixNano()
+	e, err := plain.With(grantTo(asked.Subject.ID, end))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for now, allow := range map[int64]bool{end - 1: true, end: false, end + 1: false} {
+		asked.NowNs = now
+		d := e.Decide(t.Context(), asked)
+		if d.Allow != allow || d.Cause != policy.CausePolicy || !allow && d.Reason != "grant G-1: permitted until 2026-11-22T14:00:00Z" {
+			t.Errorf("%d ns from the end: %+v", now-end, d)
+		}
+	}
+}
+
+// A folder cannot bring grants of its own.
+func TestAccessIsReserved(t *testing.T) {
+	for name, text := range map[string]string{
+		"access/data.json": `{"grants":{}}`, "access/data.yaml": "grants: {}", "access/deeper/data.json": "{}", "data.yaml": "access: {grants: {}}\nroles: {}",
+	} {
+		dir := t.TempDir()
+		for file, content := range map[string]string{"a.rego": granting, name: text} {
+			if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Load(dir)
+		problems, ok := errors.AsType[*Problems](err)
+		if !ok || len(problems.List) != 1 || problems.List[0].Code != "policy.data.access" || !strings.HasSuffix(problems.List[0].File, name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// BenchmarkWith is what 2,000 grants cost to bring into force, beside none.
+func BenchmarkWith(b *testing.B) {
+	e, err := Load(shippedDir(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{0, 1, 2000} {
+		b.Run(fmt.Sprintf("%d grants", n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				access := manyGrants(b, n, int64(i))
+				made, err := e.With(access)
+				if err != nil {
+					b.Fatal(err)
+				}
+				r := request("read")
+				made.Decide(context.Background(), r)
+			}
+		})
+	}
+}
+
+func manyGrants(tb testing.TB, n int, until int64) []byte {
+	grants := map[string]map[string]any{}
+	for i := range n {
+		grants[fmt.Sprintf("vendor/maker-%d", i/4)] = map[string]any{fmt.Sprintf("G-%05d", i): map[string]any{
+			"device": fmt.Sprintf("ct-%d", i), "device_class": "", "classes": []string{"read", "query"}, "until_ns": 1<<60 + until}}
+	}
+	b, err := json.Marshal(map[string]any{"grants": grants})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
