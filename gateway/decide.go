@@ -13,6 +13,9 @@ import (
 // becomes what it is on these grounds.
 func (g *Gateway) decide(on *grounds, r *Route, request *policy.Request) policy.Decision {
 	request.Device = on.device(r)
+	if request.Device.State == policy.StateQuarantined {
+		return policy.Decision{Reason: "device " + request.Device.ID + " is quarantined", Cause: policy.CausePolicy}
+	}
 	if request.Phase == policy.PhaseOperation {
 		op := &request.Operation
 		protocol, _, _ := strings.Cut(op.Name, ":")

@@ -38,11 +38,14 @@ const (
 // where the parts meet: OPA, the CA, the log and the plugins know nothing of each other.
 type assembly struct {
 	config  *config.Config
-	policy  *rego.Engine
+	policy  *rego.Engine // in force
 	certs   *ca.Source
 	log     *audit.Log
 	plugins []*plugins.Plugin
 	gateway *gateway.Gateway
+
+	configured inForce // what standing comes on top of
+	standing   *standing
 
 	segments map[string]*segment.Segment // by name; see enter
 
@@ -75,9 +78,6 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 	if err := checkPatches(a.config, a.policy); err != nil {
 		return err
 	}
-	if err := keepRevision(a.config, a.policy); err != nil {
-		return err
-	}
 	authority, err := openAuthority(a.config)
 	if err != nil {
 		return err
@@ -86,11 +86,7 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 		return err
 	}
 	a.running.Go(func() { a.certs.Run(background) })
-	a.log, err = audit.Open(audit.Config{
-		Dir: a.config.Audit.Dir, Origin: a.config.Identity.TrustDomain + "/" + a.config.Gateway.Name, Gateway: a.config.Gateway.Name,
-		Checkpoint: a.config.Audit.Checkpoint, Logger: log,
-	})
-	if err != nil {
+	if a.log, err = openAudit(a.config, log); err != nil {
 		return err
 	}
 	routes, err := a.startPlugins(ctx, background, log)
@@ -106,7 +102,15 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 			DialTimeout: l.DialTimeout, DecideTimeout: l.DecisionTimeout, DrainTimeout: l.DrainTimeout,
 		},
 	})
-	return nil
+	return a.stand(log)
+}
+
+// openAudit opens the log for writing.
+func openAudit(c *config.Config, log *slog.Logger) (*audit.Log, error) {
+	return audit.Open(audit.Config{
+		Dir: c.Audit.Dir, Origin: c.Identity.TrustDomain + "/" + c.Gateway.Name, Gateway: c.Gateway.Name,
+		Checkpoint: c.Audit.Checkpoint, Logger: log,
+	})
 }
 
 // close ends what was started, in the opposite order.

@@ -16,7 +16,8 @@ import (
 
 func deviceCommand(a *app) *cobra.Command {
 	c := group("device", "The devices behind this gateway")
-	c.AddCommand(deviceAddCommand(a), deviceListCommand(a), deviceShowCommand(a))
+	c.AddCommand(deviceAddCommand(a), deviceListCommand(a), deviceShowCommand(a),
+		deviceQuarantineCommand(a), deviceReleaseCommand(a), deviceMaintenanceCommand(a))
 	return c
 }
 

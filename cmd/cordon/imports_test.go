@@ -24,6 +24,7 @@ const root = "../.."
 // module in one place. A package without a row imports nothing but the standard library.
 var imports = []struct{ from, may, because string }{
 	{"policy", "", "the vocabulary: everybody imports it, it knows nobody"},
+	{"policy/access", "policy", "the vocabulary of what stands for a time, and the file that keeps it"},
 	{"policy/rego", "policy github.com/open-policy-agent/opa/... github.com/goccy/go-yaml/...", "the only place for OPA"},
 	{"certs", "policy", "a workstation links it, and a verifier of certificates is to be read whole"},
 	{"certs/ca", "certs policy github.com/smallstep/certificates/... github.com/smallstep/nosql/... go.step.sm/crypto/... go.etcd.io/bbolt/...",
@@ -54,7 +55,7 @@ var imports = []struct{ from, may, because string }{
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/audit gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/rego " +
+	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/audit gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},

@@ -1,17 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,22 +37,13 @@ func (a *app) reload(ctx context.Context) error {
 	if c, err := config.Load(a.config()); err == nil { // otherwise the gateway says what is wrong with it
 		state = c.Gateway.State
 	}
-	answer, err := askReload(ctx, state)
+	done, err := askReload(ctx, state)
 	if err != nil {
 		return err
 	}
-	if len(answer.Refused) > 0 {
-		f := answer.Refused[0]
-		for _, more := range answer.Refused[1:] {
-			f.Try = append(f.Try, more.Message)
-		}
-		f.Exit = exitFindings
-		return f
-	}
 	if a.json {
-		return a.object(answer.Done)
+		return a.object(done)
 	}
-	done := &answer.Done
 	if !done.Changed {
 		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s, %d tests passed\n", done.Policy, done.Tests)
 		return nil
@@ -67,27 +53,17 @@ func (a *app) reload(ctx context.Context) error {
 }
 
 // askReload asks the gateway whose state directory this is.
-func askReload(ctx context.Context, state string) (answer reloadAnswer, err error) {
-	address, dir, err := controlAddress(state)
-	if err != nil {
-		return answer, err
-	}
-	defer dir.Close()
-	c, err := (&net.Dialer{Timeout: controlTimeout}).DialContext(ctx, "unix", address)
-	if err != nil {
-		return answer, failure{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exitUnreachable, Err: err,
+func askReload(ctx context.Context, state string) (done reloaded, err error) {
+	err = askGateway(ctx, state, "reload", nil, &done, 2*reloadTimeout) // another may be going on
+	if errors.Is(err, errNoGateway) {
+		err = failure{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exitUnreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	c.SetDeadline(time.Now().Add(2 * reloadTimeout)) // another reload may be going on
-	if _, err := io.WriteString(c, reloadRequest); err != nil {
-		return answer, fmt.Errorf("ask the gateway: %w", err)
+	if f, ok := errors.AsType[failure](err); ok && f.Exit != exitUnreachable {
+		f.Exit = exitFindings
+		err = f
 	}
-	if err := json.NewDecoder(bufio.NewReader(io.LimitReader(c, 1<<20))).Decode(&answer); err != nil {
-		return answer, failure{Code: "reload.unanswered", Message: "the gateway did not answer", Exit: exitUnreachable, Err: err, Try: []string{"its log says what became of it"}}
-	}
-	return answer, nil
+	return done, err
 }
 
 // reloaded says what a reload has changed.
@@ -103,42 +79,32 @@ type reloaded struct {
 	Ended     int      `json:"ended"`   // live sessions that are not permitted any more
 }
 
-// reloadAnswer is a reload's outcome as it crosses the control socket.
-type reloadAnswer struct {
-	Done    reloaded
-	Refused []failure // why nothing was changed
-}
-
 // reload does it and tells the log.
-func (r *reloader) reload(ctx context.Context) reloadAnswer {
+func (r *reloader) reload(ctx context.Context) (reloaded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	done, err := r.apply(ctx)
 	if err != nil {
-		refused := failures(err)
-		for i := range refused {
-			refused[i].Err = nil // an interface does not cross the socket, and the text is in Message
-		}
-		why := refused[0].Message
-		if more := len(refused) - 1; more > 0 {
+		all := failures(err)
+		why := all[0].Message
+		if more := len(all) - 1; more > 0 {
 			why = fmt.Sprintf("%s, and %d more", why, more)
 		}
 		r.log.Error("reload refused, everything stays as it was", "error", why)
 		if err := r.parts.record(audit.Entry{Kind: audit.KindReload, Note: "refused: " + why}); err != nil {
 			r.log.Warn("record a refused reload", "error", err)
 		}
-		return reloadAnswer{Refused: refused}
+		return done, err
 	}
 	r.log.Info("reloaded", "changed", done.Changed, "policy", done.Policy, "data", done.Data, "devices", done.Devices, "ended", done.Ended)
-	return reloadAnswer{Done: done}
+	return done, nil
 }
 
 // apply makes what the files say what decisions rest on. On an error nothing has changed.
 func (r *reloader) apply(ctx context.Context) (reloaded, error) {
-	old := r.parts.policy
-	done := reloaded{Schema: "cordon.reload/v1", OldPolicy: old.Revision(), OldData: old.Data(), Devices: []string{}}
+	done := reloaded{Schema: "cordon.reload/v1", Devices: []string{}}
 	c, err := config.Load(r.file)
 	if err != nil {
 		return done, err
@@ -151,17 +117,22 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 	if err != nil {
 		return done, err
 	}
-	if err := keepRevision(c, engine); err != nil {
-		return done, err
-	}
-	devices := map[string]policy.Device{}
 	for i := range c.Devices {
-		is, was := deviceFacts(&c.Devices[i]), deviceFacts(&r.config.Devices[i])
-		if devices[is.ID] = is; !reflect.DeepEqual(is, was) {
+		if is := deviceFacts(&c.Devices[i]); !reflect.DeepEqual(is, deviceFacts(&r.config.Devices[i])) {
 			done.Devices = append(done.Devices, is.ID)
 		}
 	}
-	done.Policy, done.Data, done.Tests = engine.Revision(), engine.Data(), tests
+	done.Tests = tests
+	standing := r.parts.standing
+	standing.mu.Lock() // no grant begins meanwhile
+	defer standing.mu.Unlock()
+	configured := inForce{engine, configuredFacts(c)}
+	ground, err := r.parts.prepare(configured, standing.ledger, standing.damage)
+	if err != nil {
+		return done, err
+	}
+	done.OldPolicy, done.OldData = r.parts.policy.Revision(), r.parts.policy.Data()
+	done.Policy, done.Data = ground.policy.Revision(), ground.policy.Data()
 	done.Changed = done.Policy != done.OldPolicy || done.Data != done.OldData || len(done.Devices) > 0
 	if done.Changed {
 		// It decides nothing before the log knows of it.
@@ -169,8 +140,8 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 		if err := r.parts.record(e); err != nil {
 			return done, fmt.Errorf("record the reload: %w", err)
 		}
-		done.Ended = r.parts.gateway.Replace(engine, devices)
-		r.parts.policy = engine
+		done.Ended = r.parts.put(ground)
+		r.parts.configured = configured
 	}
 	r.config = c
 	return done, nil

@@ -66,10 +66,11 @@ policy and the devices' states and labels again, see "cordon reload".`,
 	return c
 }
 
-// note records that the gateway starts or stops, and with which policy.
+// note records that the gateway starts or stops, with which policy, and what stands beside it.
 func (p *assembly) note(kind audit.Kind) error {
-	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version}
-	e.Decision.Revision, e.Decision.Data = p.policy.Revision(), p.policy.Data()
+	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + p.standing.summary()}
+	engine := p.inForce()
+	e.Decision.Revision, e.Decision.Data = engine.Revision(), engine.Data()
 	return p.record(e)
 }
 
@@ -99,7 +100,7 @@ func (a *app) ready(p *assembly, listeners []net.Listener) {
 		if len(words) == 0 {
 			words = []string{"no devices yet"}
 		}
-		fmt.Fprintf(a.stderr, "cordon: ready: %s (policy %.19s, pid %d)\n", strings.Join(words, ", "), p.policy.Revision(), os.Getpid())
+		fmt.Fprintf(a.stderr, "cordon: ready: %s (policy %.19s, pid %d)\n", strings.Join(words, ", "), p.inForce().Revision(), os.Getpid())
 		return
 	}
 	line, err := json.Marshal(struct {
@@ -109,7 +110,7 @@ func (a *app) ready(p *assembly, listeners []net.Listener) {
 		Policy    string     `json:"policy"`
 		Data      string     `json:"data"`
 		Listeners []listener `json:"listeners"`
-	}{"cordon.ready/v1", p.config.Gateway.Name, os.Getpid(), p.policy.Revision(), p.policy.Data(), append([]listener{}, list...)})
+	}{"cordon.ready/v1", p.config.Gateway.Name, os.Getpid(), p.inForce().Revision(), p.inForce().Data(), append([]listener{}, list...)})
 	if err == nil {
 		fmt.Fprintf(a.stderr, "%s\n", line)
 	}

@@ -16,12 +16,16 @@ import (
 type Kind string
 
 const (
-	KindDecision  Kind = "decision"  // an operation or a session was allowed or refused
-	KindHandshake Kind = "handshake" // a TLS handshake was refused
-	KindStart     Kind = "start"     // the gateway started
-	KindStop      Kind = "stop"      // the gateway stopped
-	KindReload    Kind = "reload"    // policy or facts of devices were replaced while the gateway ran, or that was refused: see Note
-	KindGap       Kind = "gap"       // written by the log itself: it could not record for a while, or a crash tore a write
+	KindDecision   Kind = "decision"   // an operation or a session was allowed or refused
+	KindHandshake  Kind = "handshake"  // a TLS handshake was refused
+	KindStart      Kind = "start"      // the gateway started
+	KindStop       Kind = "stop"       // the gateway stopped
+	KindReload     Kind = "reload"     // policy or facts of devices were replaced while the gateway ran, or that was refused: see Note
+	KindGrant      Kind = "grant"      // access for a time was granted, began or ended: see Note, which begins with its id
+	KindWindow     Kind = "window"     // a device's maintenance was announced, began or ended
+	KindQuarantine Kind = "quarantine" // a device was cut off
+	KindRelease    Kind = "release"    // a quarantine ended
+	KindGap        Kind = "gap"        // written by the log itself: it could not record for a while, or a crash tore a write
 )
 
 // MaxEntry is the longest entry in bytes of JSON.
@@ -57,7 +61,7 @@ func (e *Entry) check() error {
 // refuses reports whether e records that something was not done. Only such an entry may
 // use the last space on a full disk.
 func (e *Entry) refuses() bool {
-	return !e.Decision.Allow && (e.Kind == KindDecision || e.Kind == KindHandshake)
+	return !e.Decision.Allow && (e.Kind == KindDecision || e.Kind == KindHandshake || e.Kind == KindQuarantine)
 }
 
 // appendJSON appends e as one JSON object. index, time and code come first and always

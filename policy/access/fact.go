@@ -209,3 +209,18 @@ func checkLine(what, s string, most int, optional bool) error {
 	}
 	return nil
 }
+
+// String says what the fact does: "vendor/acme may read, query on ct-2".
+func (f *Fact) String() string {
+	switch f.Kind {
+	case Grant:
+		classes := make([]string, len(f.Classes))
+		for i, c := range f.Classes {
+			classes[i] = string(c)
+		}
+		return fmt.Sprintf("%s may %s on %s", f.Subject, strings.Join(classes, ", "), f.On())
+	case Maintenance:
+		return f.Device + " in maintenance"
+	}
+	return f.Device + " quarantined"
+}

@@ -30,10 +30,7 @@ allow if {
 
 # What a protocol demands of anybody, it demands here, too. Which DICOM services a role has
 # does not matter.
-suitable if {
-	input.service.protocol != "dicom"
-	fits("")
-}
+suitable if fits("")
 
 suitable if {
 	input.service.protocol == "dicom"
@@ -79,7 +76,6 @@ valid_until := max({grants[id].until_ns | some id in used}) if allow
 # Why it was refused all the same, or why it takes a grant.
 ungranted := sprintf("%s is for other operations than %s", [concat(", ", sort(object.keys(grants))), class]) if {
 	count(grants) > 0
-	not standing
 	not class in granted
 	not input.operation.class in {"", "session"}
 }

@@ -103,8 +103,12 @@ test_grant_over_dicom if {
 	not cordon.allow with input as imaging("nurse", "active", "association") with data.access.grants as all with data.ae_titles as {}
 	not cordon.allow with input as imaging("nurse", "active", "move") with data.access.grants as all with data.ae_titles as {}
 	not cordon.allow with input as imaging("nurse", "active", "get of another kind") with data.access.grants as all with data.ae_titles as titles
+	cordon.reason == `calling AE title "MINE" is not bound to user/someone in ae_titles` with input as imaging("nurse", "active", "association")
+		with data.access.grants as all with data.ae_titles as {}
 	unread := {"operation": {"attributes": {"anomalies": ["head_unreadable"]}}}
 	not cordon.allow with input as object.union(imaging("nurse", "active", "store"), unread) with data.access.grants as all with data.ae_titles as titles
+	roleless := object.union(imaging("nurse", "active", "store"), object.union(unread, {"subject": {"roles": []}}))
+	cordon.reason == "the data set cannot be read in its transfer syntax" with input as roleless with data.access.grants as all with data.ae_titles as titles
 	# A role that has the class but not the service.
 	cordon.valid_until == 100 with input as imaging("physician", "active", "store") with data.access.grants as all with data.ae_titles as titles
 }
@@ -113,7 +117,7 @@ test_grant_over_mqtt if {
 	read := {"vendor/someone": {"G-1": {"device": "dev-1", "device_class": "", "classes": ["read"], "until_ns": 100}}}
 	subscribe := object.union(mqtt("SUBSCRIBE", "read", {"filters": ["lab/#"]}), {"subject": {"kind": "vendor", "roles": ["vendor"]}})
 	cordon.allow with input as subscribe with data.access.grants as read
-	not cordon.allow with input as object.union(subscribe, {"operation": {"attributes": {"filters": ["#"]}}}) with data.access.grants as read
+	not cordon.allow with input as object.union(subscribe, {"operation": {"attributes": {"filters": ["#"], "sop_class_uid": "1.2.840.10008.5.1.1.1"}}}) with data.access.grants as read
 }
 
 test_reason_ungranted if {

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/policy"
+	"cordon/policy/access"
+)
+
+func accessCommand(a *app) *cobra.Command {
+	c := group("access", "What is permitted and forbidden for a time")
+	c.AddCommand(accessGrantCommand(a), accessListCommand(a), accessShowCommand(a), accessEndCommand(a))
+	return c
+}
+
+// termFlags are the flags of what stands for a time.
+type termFlags struct {
+	length, from, reason string
+	yes                  bool
+}
+
+func (t *termFlags) add(c *cobra.Command, from bool) {
+	f := c.Flags()
+	f.StringVar(&t.length, "for", "", "how long: `DURATION` such as 30m, 4h or 2d")
+	f.StringVar(&t.reason, "reason", "", "why, in a line without patient data: a work order")
+	if from {
+		f.StringVar(&t.from, "from", "", "when it begins (default now): `TIME` such as 22:00, \"2026-11-23 08:00\" or 2026-11-23T08:00:00Z")
+	}
+	f.BoolVar(&t.yes, "yes", false, "do not ask")
+	mustComplete(c.MarkFlagRequired("reason"))
+}
+
+// term reads the flags into a fact.
+func (t *termFlags) term(f *access.Fact, now time.Time) error {
+	f.From, f.Reason = now, t.reason
+	if t.from != "" {
+		from, err := instant(t.from, now)
+		if err != nil {
+			return badFlag("from", t.from, err, `--from 22:00, or --from "2026-11-23 08:00"`)
+		}
+		if f.From = from; from.Before(now) {
+			return badFlag("from", t.from, fmt.Errorf("that is over: it would have begun at %s", from.Format(time.RFC3339)), "leave it out: it then begins at once")
+		}
+	}
+	if t.length == "" {
+		return nil
+	}
+	length, err := span(t.length)
+	if err != nil {
+		return badFlag("for", t.length, err, "--for 4h")
+	}
+	f.Until = f.From.Add(length)
+	return nil
+}
+
+// span reads a duration, in days too.
+func span(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 15)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("expected a duration such as 30m, 4h or 2d")
+	}
+	return d, nil
+}
+
+// instant reads a moment to come; a time of day is the next one.
+func instant(text string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04"} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	t, err := time.Parse("15:04", text)
+	if err != nil {
+		return t, fmt.Errorf("expected a time of day, or a day with one")
+	}
+	y, m, d := now.Local().Date()
+	if t = time.Date(y, m, d, t.Hour(), t.Minute(), 0, 0, time.Local); !t.After(now) {
+		t = time.Date(y, m, d+1, t.Hour(), t.Minute(), 0, 0, time.Local)
+	}
+	return t, nil
+}
+
+func accessGrantCommand(a *app) *cobra.Command {
+	var t termFlags
+	var device, deviceClass, sponsor string
+	var classes []string
+	c := &cobra.Command{
+		Use: "grant SUBJECT", Short: "Let somebody use a device for a time",
+		Long: `Let SUBJECT (vendor/acme, as its certificate says; vendor:acme is the same) do some classes of operation
+on a device, or on all devices of a class, whatever its roles permit. The grant begins and ends
+by itself; sessions that need it end within a second of its end. Virtual patches, quarantine and
+AE titles stand above it. At most 72h.`,
+		Example: `  cordon access grant vendor/acme --device ct-2 --for 4h --reason WO-881 --sponsor user/dr.kim
+  cordon access grant vendor/acme --device-class 'imaging/*' --class read,query,admin --for 2h --from 22:00 --reason WO-902`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeSubject,
+		RunE: func(c *cobra.Command, args []string) error {
+			return cannot("grant access", a.grant(c.Context(), args[0], device, deviceClass, sponsor, classes, &t))
+		},
+	}
+	t.add(c, true)
+	f := c.Flags()
+	f.StringVar(&device, "device", "", "the device's id")
+	f.StringVar(&deviceClass, "device-class", "", "all devices of a class: imaging/ct, or 'imaging/*'")
+	f.StringSliceVar(&classes, "class", []string{string(policy.ClassRead), string(policy.ClassQuery)}, "classes of operation: read, query, write, control, admin, notify")
+	f.StringVar(&sponsor, "sponsor", "", "who answers for it: user/dr.kim")
+	mustComplete(c.MarkFlagRequired("for"))
+	c.MarkFlagsOneRequired("device", "device-class")
+	c.MarkFlagsMutuallyExclusive("device", "device-class")
+	mustComplete(c.RegisterFlagCompletionFunc("device", a.completeDevice))
+	mustComplete(c.RegisterFlagCompletionFunc("sponsor", a.completeSubject))
+	mustComplete(c.RegisterFlagCompletionFunc("class", cobra.FixedCompletions(grantable(), cobra.ShellCompDirectiveNoFileComp)))
+	return c
+}
+
+// grantable are the classes of operation a grant can name.
+func grantable() (names []string) {
+	for _, c := range policy.Classes {
+		if c != policy.ClassSession && c != policy.ClassUnknown {
+			names = append(names, string(c))
+		}
+	}
+	return names
+}
+
+func (a *app) grant(ctx context.Context, subject, device, deviceClass, sponsor string, classes []string, t *termFlags) error {
+	c, err := config.Load(a.config())
+	if err != nil {
+		return err
+	}
+	f := access.Fact{Kind: access.Grant, DeviceClass: deviceClass}
+	if f.Subject, err = access.ParseSubject(subject); err != nil {
+		return failure{Code: "access.subject", Exit: exitUsage, Message: err.Error(), Try: []string{"cordon cert list shows subjects"}, Err: err}
+	}
+	if sponsor != "" {
+		if f.Sponsor, err = access.ParseSubject(sponsor); err != nil {
+			return badFlag("sponsor", sponsor, err, "--sponsor user/dr.kim")
+		}
+	}
+	if device != "" {
+		d, err := c.Device(device)
+		if err != nil {
+			return err
+		}
+		f.Device = d.ID
+	}
+	for _, name := range classes {
+		if !slices.Contains(grantable(), name) {
+			return badFlag("class", name, fmt.Errorf("expected one of %s", strings.Join(grantable(), ", ")), "--class read,query")
+		}
+	}
+	for _, known := range grantable() { // in their order, each once
+		if slices.Contains(classes, known) {
+			f.Classes = append(f.Classes, policy.Class(known))
+		}
+	}
+	if err := t.term(&f, time.Now()); err != nil {
+		return err
+	}
+	return a.carryOut(ctx, c, &accessRequest{Do: "make", Fact: f}, f.Subject, t.yes)
+}
+
+func accessEndCommand(a *app) *cobra.Command {
+	var reason string
+	var yes bool
+	c := &cobra.Command{
+		Use: "end ID", Short: "End a grant or a maintenance window before its time",
+		Example:           "  cordon access end G-7QF2K --reason 'work done'",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeFact,
+		RunE: func(c *cobra.Command, args []string) error {
+			doing := "end " + args[0]
+			config, err := config.Load(a.config())
+			if err != nil {
+				return cannot(doing, err)
+			}
+			return cannot(doing, a.carryOut(c.Context(), config, &accessRequest{Do: "end", ID: strings.ToUpper(args[0]), Reason: reason}, strings.ToUpper(args[0]), yes))
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, in a line without patient data")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	mustComplete(c.MarkFlagRequired("reason"))
+	return c
+}
+
+// carryOut shows what a change does and whom it concerns, asks for word, and does it.
+func (a *app) carryOut(ctx context.Context, c *config.Config, r *accessRequest, word string, yes bool) error {
+	if !yes {
+		preview := *r
+		preview.Preview = true
+		would, running, err := a.changeAccess(ctx, c, &preview)
+		if err != nil {
+			return err
+		}
+		a.showChange(c, r, &would, running)
+		if err := a.confirm("This is what it does.", word); err != nil {
+			return err
+		}
+	}
+	done, running, err := a.changeAccess(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	return a.showDone(&done, running)
+}
+
+// showChange tells a person what a change does before it is done.
+func (a *app) showChange(c *config.Config, r *accessRequest, would *accessAnswer, running bool) {
+	for i := range would.Facts {
+		f := &would.Facts[i]
+		if r.Do == "make" {
+			a.remark("%s, %s", f, termWords(f, time.Now()))
+		} else {
+			a.remark("ends %s: %s", f.ID, f)
+		}
+		if f.DeviceClass != "" {
+			var ids []string
+			for i := range c.Devices {
+				if f.Covers(deviceFacts(&c.Devices[i])) {
+					ids = append(ids, c.Devices[i].ID)
+				}
+			}
+			a.remark("devices of class %s: %s", f.DeviceClass, orDash(strings.Join(ids, ", ")))
+		}
+	}
+	if !running {
+		a.remark("no gateway runs; it takes effect when one starts")
+		return
+	}
+	count := map[string]int{}
+	var order []string
+	for _, s := range would.Sessions {
+		if s.Refused {
+			continue // nothing passes in it
+		}
+		key := fmt.Sprintf("%s with %s, service %s", s.Subject, s.Device, s.Service)
+		if count[key]++; count[key] == 1 {
+			order = append(order, key)
+		}
+	}
+	cuts := len(would.Facts) > 0 && (would.Facts[0].Kind == access.Quarantine) == (r.Do == "make")
+	switch {
+	case len(order) == 0:
+		a.remark("no live session is concerned")
+		return
+	case !cuts:
+		a.remark("live sessions, which go on:")
+	case would.Facts[0].Kind == access.Quarantine:
+		a.remark("live sessions that it cuts:")
+	default:
+		a.remark("live sessions, of which it cuts those that nothing else permits:")
+	}
+	for _, key := range order {
+		a.remark("  %3d of %s", count[key], key)
+	}
+}
+
+// termWords say when something begins and ends.
+func termWords(f *access.Fact, now time.Time) string {
+	words := "from now on"
+	if f.From.After(now.Add(time.Second)) {
+		words = "from " + f.From.Local().Format("2006-01-02 15:04")
+	}
+	if f.Until.IsZero() {
+		return words + " until it is released"
+	}
+	return fmt.Sprintf("%s until %s (%v)", words, f.Until.Local().Format("2006-01-02 15:04"), f.Until.Sub(f.From).Round(time.Second))
+}
+
+// accessDone is a change for programs.
+type accessDone struct {
+	Schema     string        `json:"schema"`
+	Facts      []access.Fact `json:"facts"`
+	Ended      int           `json:"ended"`   // live sessions
+	Running    bool          `json:"running"` // a gateway does, so it is in force
+	Unrecorded bool          `json:"unrecorded,omitempty"`
+	Unkept     string        `json:"unkept,omitempty"`
+}
+
+func (a *app) showDone(done *accessAnswer, running bool) error {
+	if a.json {
+		if err := a.object(accessDone{"cordon.access.change/v1", done.Facts, done.Ended, running, done.Unrecorded, done.Unkept}); err != nil {
+			return err
+		}
+	} else {
+		for i := range done.Facts {
+			f := &done.Facts[i]
+			fmt.Fprintf(a.stdout, "%s %s: %s\n", f.ID, f.Phase(), f)
+		}
+		if running {
+			a.remark("%d live session(s) ended", done.Ended)
+		}
+	}
+	switch {
+	case done.Unkept != "":
+		return failure{Code: "access.unkept", Message: "it is in force until the gateway ends, but could not be kept: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
+	case done.Unrecorded:
+		a.remark("warning: the audit log cannot be written; it is in force, and its entry follows")
+	}
+	return nil
+}

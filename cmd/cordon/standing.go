@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/policy"
+	"cordon/policy/access"
+	"cordon/policy/rego"
+)
+
+// ledgerFile is where what operators permit and forbid for a time is kept, in gateway.state.
+const ledgerFile = "access/ledger.json"
+
+// How long a change waits for its entry, how late one that is due by the clock may be noticed
+// after the clock was set, and how long it is left alone when it could not be recorded.
+const (
+	accessRecord = 2 * time.Second
+	accessWatch  = time.Second
+	accessRetry  = 5 * time.Second
+)
+
+// standing is what operators permit and forbid for a time. A change is recorded, kept in the file, and then
+// in force. What cannot be recorded is not done, unless it permits less: a device is
+// quarantined and a grant ends also when the disk is full, and the log is told later.
+//
+// If the file cannot be read, every device is quarantined: which of them are is not known.
+type standing struct {
+	path   string
+	record func(audit.Entry) error
+	parts  *assembly // of the gateway that is to know; nil: none runs
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	ledger access.Ledger
+	damage error         // why the file could not be read
+	late   []audit.Entry // of what came into force without its entry
+}
+
+// openStanding reads the ledger of a configuration. What it holds is not advanced yet.
+func openStanding(c *config.Config, record func(audit.Entry) error, parts *assembly, log *slog.Logger) *standing {
+	s := &standing{path: filepath.Join(c.Gateway.State, ledgerFile), record: record, parts: parts, log: log}
+	s.ledger, s.damage = access.Read(s.path)
+	return s
+}
+
+// inForce is the policy and the devices as they are configured, which access for a time comes on top of.
+type inForce struct {
+	policy  *rego.Engine
+	devices map[string]policy.Device // by id
+}
+
+// over is what decisions rest on when l comes on top of c.
+func (c inForce) over(l access.Ledger, damage error) (inForce, error) {
+	engine, err := c.policy.With(l.Document())
+	if err != nil {
+		return c, err
+	}
+	devices := map[string]policy.Device{}
+	for id, d := range c.devices {
+		if d.State = l.State(id, d.State); damage != nil {
+			d.State = policy.StateQuarantined
+		}
+		devices[id] = d
+	}
+	return inForce{engine, devices}, nil
+}
+
+// configuredFacts are the devices of a configuration as policy sees them.
+func configuredFacts(c *config.Config) map[string]policy.Device {
+	devices := map[string]policy.Device{}
+	for i := range c.Devices {
+		d := deviceFacts(&c.Devices[i])
+		devices[d.ID] = d
+	}
+	return devices
+}
+
+// changed is what a change of the ledger did.
+type changed struct {
+	Ended      int    // live sessions
+	Unrecorded bool   // it is in force, and has no entry yet
+	Unkept     string // it is in force until the gateway ends: why the file could not be written
+}
+
+var errUnrecorded = failure{Code: "access.unrecorded", Message: "the audit log cannot be written, so nothing has changed", Exit: exitFailed, Try: []string{"cordon doctor", "free space where the log is"}}
+
+// put makes next the ledger, with the entries that tell of it. mu is held.
+func (s *standing) put(next access.Ledger, entries []audit.Entry) (changed, error) {
+	var done changed
+	ground, err := s.prepare(next)
+	if err != nil {
+		return done, err
+	}
+	for i := range entries {
+		if ground.policy != nil {
+			entries[i].Decision.Revision, entries[i].Decision.Data = ground.policy.Revision(), ground.policy.Data()
+		}
+		if err = s.record(entries[i]); err != nil {
+			s.log.Error("record a change of access", "change", entries[i].Note, "error", err)
+			entries = entries[i:]
+			break
+		}
+	}
+	if err != nil {
+		next = s.ledger.Restrain(next)
+		if ground, err = s.prepare(next); err != nil {
+			return done, err
+		}
+		if !differ(s.ledger, next) {
+			return done, errUnrecorded
+		}
+		done.Unrecorded = true
+		s.late = append(s.late, entries...)
+	}
+	if err := s.keep(next); err != nil {
+		next = s.ledger.Restrain(next)
+		f := failure{Code: "access.unkept", Message: fmt.Sprintf("keep what is granted and quarantined: %v", err), Try: []string{"free space where gateway.state is, and repeat it"}}
+		s.log.Error("keep a change of access", "error", err)
+		for _, e := range entries {
+			e.Note = "not kept, so nothing is permitted by it: " + e.Note
+			s.record(e) // as far as that is possible: the first entry says otherwise
+		}
+		if !differ(s.ledger, next) {
+			return done, f
+		}
+		done.Unkept = err.Error()
+		if ground, err = s.prepare(next); err != nil {
+			return done, err
+		}
+	}
+	done.Ended = s.enforce(next, ground)
+	return done, nil
+}
+
+// prepare makes ready what decisions rest on under next.
+func (s *standing) prepare(next access.Ledger) (inForce, error) {
+	if s.parts == nil {
+		return inForce{}, nil
+	}
+	return s.parts.prepare(s.parts.configured, next, s.damage)
+}
+
+// enforce brings next into force, and returns how many live sessions that ends.
+func (s *standing) enforce(next access.Ledger, ground inForce) int {
+	s.ledger = next
+	if s.parts == nil {
+		return 0
+	}
+	return s.parts.put(ground)
+}
+
+// keep writes the file, and its directory if need be.
+func (s *standing) keep(l access.Ledger) error {
+	if err := os.Mkdir(filepath.Dir(s.path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return l.Write(s.path)
+}
+
+// differ reports whether a fact has got to another phase.
+func differ(a, b access.Ledger) bool {
+	for _, f := range b.Facts {
+		if was, known := a.Find(f.ID); !known || was.Phase() != f.Phase() {
+			return true
+		}
+	}
+	return false
+}
+
+// advance begins and ends what has to be by now, and returns when to look again. It is called
+// at the start, and then by follow.
+func (s *standing) advance(now time.Time) (again time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.catchUp() {
+		again = accessRetry
+	}
+	next, events := s.ledger.Advance(now)
+	if s.damage == nil && len(events) > 0 {
+		done, err := s.put(next, eventEntries(events))
+		for _, e := range events {
+			s.log.Info("access", "id", e.Fact.ID, "what", e.Fact.String(), "phase", e.Fact.Phase(), "sessions_ended", done.Ended)
+		}
+		if err != nil || done.Unrecorded {
+			return accessRetry
+		}
+	}
+	if again == 0 {
+		again = accessWatch
+	}
+	if at, ok := s.ledger.Next(); ok {
+		again = max(0, min(again, at.Sub(time.Now().Round(0))))
+	}
+	return again
+}
+
+// catchUp records what came into force without an entry. mu is held.
+func (s *standing) catchUp() bool {
+	for len(s.late) > 0 {
+		e := s.late[0]
+		e.Note += "; recorded late"
+		if s.record(e) != nil {
+			return false
+		}
+		s.late = s.late[1:]
+	}
+	return true
+}
+
+// follow has begin and end what the clock says, until ctx is done.
+func (s *standing) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(s.advance(time.Now())):
+		}
+	}
+}
+
+// eventEntries are the entries of what the clock began and ended.
+func eventEntries(events []access.Event) (list []audit.Entry) {
+	for _, e := range events {
+		f := &e.Fact
+		if e.Ended {
+			word := "ended by itself"
+			if !f.Begun {
+				word = "ended before it came into force"
+			}
+			list = append(list, entryOf(f, word))
+		} else {
+			list = append(list, entryOf(f, "came into force"))
+		}
+	}
+	return list
+}
+
+// entryOf is the entry about a fact: its id, what became of it, and what it says.
+func entryOf(f *access.Fact, what string) audit.Entry {
+	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
+	if f.Kind == access.Quarantine && f.Phase() == access.Over {
+		kind = audit.KindRelease
+	}
+	return audit.Entry{Kind: kind, Note: fmt.Sprintf("%s %s: %s", f.ID, what, f)}
+}
+
+// madeEntry is the entry about a fact that an operator has made.
+func madeEntry(f *access.Fact) audit.Entry {
+	words := []string{"from " + stamp(f.From), "until released"}
+	if !f.Until.IsZero() {
+		words[1] = "until " + stamp(f.Until)
+	}
+	words = append(words, "reason: "+f.Reason)
+	if f.Sponsor != "" {
+		words = append(words, "sponsor "+f.Sponsor)
+	}
+	e := entryOf(f, "made by "+f.By)
+	e.Note += ", " + strings.Join(words, ", ")
+	return e
+}
+
+// endedEntry is the entry about a fact that an operator has ended.
+func endedEntry(f *access.Fact) audit.Entry {
+	e := entryOf(f, "ended by "+f.EndedBy)
+	e.Note += ", reason: " + f.EndedReason
+	return e
+}
+
+// recordIn makes an entry within the time that a change of access has.
+func recordIn(log *audit.Log) func(audit.Entry) error {
+	return func(e audit.Entry) error {
+		ctx, cancel := context.WithTimeout(context.Background(), accessRecord)
+		defer cancel()
+		_, err := log.Append(ctx, e)
+		return err
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

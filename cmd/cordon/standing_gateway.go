@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"cordon/policy/access"
+	"cordon/policy/rego"
+)
+
+// stand puts what stands for a time over the policy and the devices, before anything is decided. What the
+// clock has begun and ended since is for standing.advance, which records it.
+func (a *assembly) stand(log *slog.Logger) error {
+	a.configured = inForce{a.policy, configuredFacts(a.config)}
+	a.standing = openStanding(a.config, recordIn(a.log), a, log)
+	if a.standing.damage != nil {
+		log.Error("every device is quarantined: which of them are is not known", "error", a.standing.damage)
+	}
+	ground, err := a.prepare(a.configured, a.standing.ledger, a.standing.damage)
+	if err != nil {
+		return err
+	}
+	a.put(ground)
+	return nil
+}
+
+// prepare makes ready what decisions rest on when l comes on top of configured, and keeps its
+// policy for those who ask later.
+func (a *assembly) prepare(configured inForce, l access.Ledger, damage error) (inForce, error) {
+	ground, err := configured.over(l, damage)
+	if err != nil {
+		return ground, err
+	}
+	return ground, keepRevision(a.config, ground.policy)
+}
+
+// put brings into force what was prepared, and returns how many live sessions that ends.
+// standing.mu is held, but for the start.
+func (a *assembly) put(ground inForce) int {
+	ended := a.gateway.Replace(ground.policy, ground.devices)
+	a.policy = ground.policy
+	return ended
+}
+
+// inForce is the policy that decides.
+func (a *assembly) inForce() *rego.Engine {
+	a.standing.mu.Lock()
+	defer a.standing.mu.Unlock()
+	return a.policy
+}
+
+// summary says what is in force at a start or an end, for its entry.
+func (s *standing) summary() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damage != nil {
+		return "; every device is quarantined, for what is quarantined cannot be read"
+	}
+	n := 0
+	for _, f := range s.ledger.Facts {
+		if f.Phase() == access.InForce {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d grants, windows and quarantines in force", n)
+}
+
+// operatorName is who runs this command.
+func operatorName() string { return userName(os.Getuid()) }
