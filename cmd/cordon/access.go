@@ -298,7 +298,7 @@ func (a *app) showDone(done *accessAnswer, running bool) error {
 	} else {
 		for i := range done.Facts {
 			f := &done.Facts[i]
-			fmt.Fprintf(a.stdout, "%s %s: %s\n", f.ID, f.Phase(), f)
+			fmt.Fprintf(a.stdout, "%s %s: %s, %s\n", f.ID, f.Phase(), f, left(f, time.Now()))
 		}
 		if running {
 			a.remark("%d live session(s) ended", done.Ended)

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/policy/access"
 )
 
 func deviceCommand(a *app) *cobra.Command {
@@ -218,7 +220,8 @@ type deviceJSON struct {
 	Source      string            `json:"source,omitempty"`           // whose address it sees
 	Sources     []netip.Addr      `json:"source_addresses,omitempty"` // of which clients only
 	Labels      map[string]string `json:"labels"`
-	State       string            `json:"state"`
+	State       string            `json:"state"`              // in force
+	StateBy     []access.Fact     `json:"state_by,omitempty"` // the quarantines or maintenance windows that make it so
 	Services    []serviceJSON     `json:"services"`
 	CallOut     []callOutJSON     `json:"call_out,omitempty"`
 }
@@ -243,9 +246,10 @@ type serviceJSON struct {
 	Settings      json.RawMessage `json:"settings"`
 }
 
-func forPrograms(d *config.Device) deviceJSON {
+func forPrograms(d *config.Device, l access.Ledger) deviceJSON {
+	state, by := stateNow(l, d)
 	out := deviceJSON{Schema: "cordon.device/v1", ID: d.ID, Address: d.Address, Profile: d.Profile, Class: d.Class, Criticality: d.Criticality,
-		Segment: d.Segment, MAC: d.MAC, Source: d.Source, Sources: d.SourceAddresses, Labels: map[string]string{}, State: d.State, Services: []serviceJSON{}}
+		Segment: d.Segment, MAC: d.MAC, Source: d.Source, Sources: d.SourceAddresses, Labels: map[string]string{}, State: state, StateBy: by, Services: []serviceJSON{}}
 	maps.Copy(out.Labels, d.Labels)
 	for _, o := range d.CallOut {
 		out.CallOut = append(out.CallOut, callOutJSON{o.Name, o.Proto, o.Catch.String(), o.To})
@@ -269,20 +273,26 @@ func deviceListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return cannot("list devices", err)
 			}
+			l, err := standingNow(c)
+			if err != nil {
+				return cannot("list devices", err)
+			}
 			if a.json {
 				all := []deviceJSON{}
 				for i := range c.Devices {
-					all = append(all, forPrograms(&c.Devices[i]))
+					all = append(all, forPrograms(&c.Devices[i], l))
 				}
 				return a.object(all)
 			}
 			var rows [][]string
-			for _, d := range c.Devices {
+			for i := range c.Devices {
+				d := &c.Devices[i]
+				state := stateWords(l, d)
 				for _, s := range d.Services {
-					rows = append(rows, []string{d.ID, d.Class, d.State, s.Name, s.Proto, s.Listen.String(), netip.AddrPortFrom(d.Address, s.Port).String()})
+					rows = append(rows, []string{d.ID, d.Class, state, s.Name, s.Proto, s.Listen.String(), netip.AddrPortFrom(d.Address, s.Port).String()})
 				}
 				for _, o := range d.CallOut {
-					rows = append(rows, []string{d.ID, d.Class, d.State, o.Name, o.Proto, "calls " + o.To, d.Address.String()})
+					rows = append(rows, []string{d.ID, d.Class, state, o.Name, o.Proto, "calls " + o.To, d.Address.String()})
 				}
 			}
 			if len(rows) == 0 {
@@ -308,16 +318,24 @@ func deviceShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return cannot("show device", err)
 			}
-			if a.json {
-				return a.object(forPrograms(d))
+			l, err := standingNow(c)
+			if err != nil {
+				return cannot("show device", err)
 			}
-			return a.table([]string{"FACT", "VALUE"}, facts(d))
+			if a.json {
+				return a.object(forPrograms(d, l))
+			}
+			return a.table([]string{"FACT", "VALUE"}, facts(d, l))
 		},
 	}
 }
 
-func facts(d *config.Device) [][]string {
-	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", d.State}}
+func facts(d *config.Device, l access.Ledger) [][]string {
+	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", stateWords(l, d)}}
+	_, by := stateNow(l, d)
+	for i := range by {
+		rows = append(rows, []string{string(by[i].Kind) + " " + by[i].ID, left(&by[i], time.Now()) + ": " + by[i].Reason})
+	}
 	if d.Profile != "" {
 		rows = append(rows, []string{"profile", d.Profile})
 	}

@@ -29,11 +29,11 @@ func (a *app) diffPolicies(before, after string) error {
 	if err != nil {
 		return err
 	}
-	x, err := openPolicy(c, before)
+	x, err := ungranted(openPolicy(c, before))
 	if err != nil {
 		return err
 	}
-	y, err := openPolicy(c, after)
+	y, err := ungranted(openPolicy(c, after))
 	if err != nil {
 		return err
 	}

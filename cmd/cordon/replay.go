@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -167,6 +168,9 @@ func (a *app) replayLog(ctx context.Context, log *audit.Reader, engine *rego.Eng
 	var workers sync.WaitGroup
 	for i := range parts {
 		parts[i] = engine.NewReplay(func(device string) bool { return high[device] })
+		if err := parts[i].AccessBy(func(revision, data string) ([]byte, bool) { return accessThen(c, revision, data) }); err != nil {
+			return nil, err
+		}
 		workers.Go(func() {
 			if err := w.run(ctx, parts[i]); err != nil {
 				stop(err)
@@ -189,6 +193,16 @@ func (a *app) replayLog(ctx context.Context, log *audit.Reader, engine *rego.Eng
 		parts[0].Join(p)
 	}
 	return &replayed{Schema: "cordon.replay/v1", Since: since.UTC(), Until: until.UTC(), Report: parts[0].Report(), Gaps: w.gaps.Load(), Torn: extent.Torn}, nil
+}
+
+// accessThen is what was granted when a policy decided, from where it is kept.
+func accessThen(c *config.Config, revision, data string) ([]byte, bool) {
+	archive, err := os.ReadFile(revisionPath(c, revision, data))
+	if err != nil {
+		return nil, false
+	}
+	x, err := rego.ReadDigests(archive)
+	return x.Access, err == nil
 }
 
 // share cuts spans so that there are at least n, if there are as many entries. Beginning

@@ -43,6 +43,9 @@ func BenchmarkReplay(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	if err := keepRevision(c, engine); err != nil {
+		b.Fatal(err)
+	}
 	start := time.Now()
 	writeDecisions(b, c.Audit.Dir, engine, decisions)
 	wrote := time.Since(start)
@@ -178,13 +181,18 @@ func TestReplayKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := question(2).AppendJSON(nil)
+	engine, err := loadPolicy(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := policy.Decision{Allow: true, Cause: policy.CausePolicy, Revision: "sha256:x", Data: engine.Data()}
 	var before time.Time
 	for _, e := range []audit.Entry{
 		{Kind: audit.KindStart},
 		{Kind: audit.KindHandshake, Decision: policy.Decision{Reason: "no certificate", Cause: policy.CausePolicy}},
 		{Kind: audit.KindGap, Note: "unwritable"},
-		{Kind: "break-glass", Input: asked, Decision: policy.Decision{Allow: true, Cause: policy.CausePolicy, Revision: "sha256:x"}},
-		{Kind: audit.KindDecision, Input: asked, Decision: policy.Decision{Allow: true, Cause: policy.CausePolicy, Revision: "sha256:x"}},
+		{Kind: "break-glass", Input: asked, Decision: other},
+		{Kind: audit.KindDecision, Input: asked, Decision: other},
 		{Kind: audit.KindStop},
 	} {
 		if e.Kind == audit.KindDecision {

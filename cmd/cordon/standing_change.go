@@ -165,7 +165,7 @@ func (a *app) changeAccess(ctx context.Context, c *config.Config, r *accessReque
 	}
 	quiet := quietLogger(a.stderr)
 	if r.Preview || r.Do == "list" {
-		answer, err = openStanding(c, nil, nil, quiet).do(r, "", time.Now())
+		answer, err = openStanding(c, nil, nil, quiet).do(r, operatorName(), time.Now())
 		return answer, false, err
 	}
 	log, err := openAudit(c, quiet)
@@ -196,4 +196,22 @@ func stateNow(l access.Ledger, d *config.Device) (state string, by []access.Fact
 		}
 	}
 	return state, by
+}
+
+// stateWords are a device's state in force, and until when if that is known.
+func stateWords(l access.Ledger, d *config.Device) string {
+	state, by := stateNow(l, d)
+	var end time.Time
+	for _, f := range by {
+		if f.Until.IsZero() {
+			return state
+		}
+		if f.Until.After(end) {
+			end = f.Until
+		}
+	}
+	if state == d.State || end.IsZero() {
+		return state
+	}
+	return state + " until " + end.Local().Format("2006-01-02 15:04")
 }

@@ -99,10 +99,24 @@ func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explain
 		out.Now = &x.Decision.Allow
 		out.Remark = "asked again, the same policy answers differently: the entry or the kept policy was changed"
 	}
-	if current, err := loadPolicy(c); err == nil && current.Revision()+current.Data() != e.Decision.Revision+e.Decision.Data && out.Remark == "" {
-		out.Remark = "the policy has been edited since"
+	if out.Remark == "" {
+		out.Remark = since(c, engine)
 	}
 	return nil
+}
+
+// since says what has changed from the policy that decided to the one in use, or "".
+func since(c *config.Config, then *rego.Engine) string {
+	now, err := granted(c)(loadPolicy(c))
+	if err != nil || now.Revision()+now.Data() == then.Revision()+then.Data() {
+		return ""
+	}
+	x, err := ungranted(then, nil)
+	y, failed := ungranted(now, err)
+	if failed != nil || x.Revision()+x.Data() != y.Revision()+y.Data() {
+		return "the policy has been edited since"
+	}
+	return "the policy is the same, and other access is granted now: cordon access list --all"
 }
 
 func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {

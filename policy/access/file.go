@@ -14,7 +14,7 @@ import (
 
 const (
 	schema  = "cordon.ledger/v1"
-	maxFile = 16 << 20 // bytes; the most facts of the longest make some 9 MiB
+	maxFile = 48 << 20 // bytes; the most facts of the longest make some 31 MiB
 )
 
 // file is how a ledger is kept.

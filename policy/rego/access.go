@@ -32,7 +32,7 @@ func (e *Engine) With(access []byte) (*Engine, error) {
 		}
 	}
 	f := *e.folder
-	f.data = slices.DeleteFunc(slices.Clone(f.data), func(s Source) bool { return s.Name == accessFile })
+	f.data = slices.DeleteFunc(slices.Clone(f.data), isAccess)
 	if access != nil {
 		f.data = append(f.data, Source{accessFile, access})
 		f.sort()
@@ -56,18 +56,35 @@ func (e *Engine) With(access []byte) (*Engine, error) {
 
 // Access returns what With was given, nil if it was nothing.
 func (e *Engine) Access() []byte {
-	for _, s := range e.folder.data {
-		if s.Name == accessFile {
-			return s.Text
-		}
+	if i := slices.IndexFunc(e.folder.data, isAccess); i >= 0 {
+		return e.folder.data[i].Text
 	}
 	return nil
 }
 
+// Digests name the contents of an archive.
+type Digests struct {
+	Revision, Data string // of the Engine that LoadArchive makes of it
+	Folder         string // of its data without access
+	Access         []byte // what With was given; nil: nothing
+}
+
+// ReadDigests reads what Archive wrote, without compiling it.
+func ReadDigests(archive []byte) (Digests, error) {
+	f, err := readArchive(archive)
+	if err != nil {
+		return Digests{}, err
+	}
+	own := slices.DeleteFunc(slices.Clone(f.data), isAccess)
+	return Digests{digest(f.rules), digest(f.data), digest(own), (&Engine{folder: f}).Access()}, nil
+}
+
+func isAccess(s Source) bool { return s.Name == accessFile }
+
 // settle puts data.access into the document of a folder or an archive that has none. Data of a
 // folder's author in its place would be grants that nobody made, and that never end.
 func settle(f *folder, document map[string]any) []Problem {
-	if slices.ContainsFunc(f.data, func(s Source) bool { return s.Name == accessFile }) {
+	if slices.ContainsFunc(f.data, isAccess) {
 		return nil // an archive's, from With
 	}
 	if _, taken := document[accessName]; !taken {

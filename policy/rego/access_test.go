@@ -116,6 +116,45 @@ func TestAccessIsReserved(t *testing.T) {
 	}
 }
 
+// A replay asks under what was granted when a question was asked: an edit of something else
+// changes nothing for those who had a grant, although that is over.
+func TestReplayUnderGrants(t *testing.T) {
+	plain := load(t, map[string]string{"a.rego": granting})
+	edited := load(t, map[string]string{"a.rego": granting + "\nrule := \"edited\" if allow\n"})
+	asked := request("write")
+	granted, err := plain.With(grantTo(asked.Subject.ID, asked.NowNs+5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := map[string]*Engine{plain.Data(): plain, granted.Data(): granted}
+	r := edited.NewReplay(func(string) bool { return false })
+	if err := r.AccessBy(func(_, data string) ([]byte, bool) {
+		e := kept[data]
+		if e == nil {
+			return nil, false
+		}
+		return e.Access(), true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var list []Recorded
+	for i, e := range []*Engine{granted, plain, granted, plain} {
+		rec := recorded(int64(i), asked, false)
+		rec.Decision = e.Decide(t.Context(), asked)
+		list = append(list, rec)
+	}
+	lost := recorded(9, asked, true)
+	for _, rec := range append(list, lost) {
+		if err := r.Add(t.Context(), &rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := r.Report()
+	if x.Allowed != 2 || x.Denied != 2 || len(x.Groups) != 1 || x.Count(NotReplayed, false) != 1 || x.Policy != edited.Revision() || x.Data != edited.Data() {
+		t.Errorf("%+v", x)
+	}
+}
+
 // BenchmarkWith is what 2,000 grants cost to bring into force, beside none.
 func BenchmarkWith(b *testing.B) {
 	e, err := Load(shippedDir(b))

@@ -9,16 +9,6 @@ import (
 	"strings"
 )
 
-// ArchiveDigests returns the Revision and Data of the Engine that LoadArchive would make of
-// b, without compiling it.
-func ArchiveDigests(b []byte) (revision, data string, err error) {
-	f, err := readArchive(b)
-	if err != nil {
-		return "", "", err
-	}
-	return digest(f.rules), digest(f.data), nil
-}
-
 // Difference is what distinguishes two policies, tests aside. Order and comments of rules
 // are no difference.
 type Difference struct {

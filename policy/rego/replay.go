@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"cordon/policy"
@@ -26,36 +27,91 @@ type Recorded struct {
 // other clock times unless the policy reads the clock. What was answered before has no part
 // in the key: it is compared entry by entry.
 //
+// What operators had granted when a question was asked is no part of the policy that is tried: each
+// is asked again under data.access as it was then, see AccessBy.
+//
 // A replay tells nothing about what nobody asked, and it believes the record.
 type Replay struct {
-	engine   *Engine
-	verdicts *Engine // the same without reasons: only the first of a group is told one
+	*basis                   // of the entry at hand
+	bases  map[string]*basis // by the digest of the data that decided then; nil: it is not known what was granted
+	policy *Engine           // without access
+	access func(revision, data string) ([]byte, bool)
+
 	critical func(device string) bool
 
 	request policy.Request // room for one, reused
 	buf     []byte
-	known   map[string]entry
 
 	same, sameDenied int64
 	evaluated        int64
 	groups           map[groupKey]*group
 }
 
+// basis is the policy under what was granted at a time, and what it has answered.
+type basis struct {
+	engine   *Engine
+	verdicts *Engine // the same without reasons: only the first of a group is told one
+	known    map[string]entry
+}
+
 const (
-	maxKnown  = 1 << 17 // answers kept; some 60 MiB
+	maxBases  = 64      // kept at a time
+	maxKnown  = 1 << 17 // answers kept of them all; some 60 MiB
 	maxGroups = 1 << 14 // names of operations come from clients
 )
 
 // NewReplay begins a replay of recorded decisions. critical tells which devices are.
 func (e *Engine) NewReplay(critical func(device string) bool) *Replay {
+	return &Replay{basis: newBasis(e), bases: map[string]*basis{}, policy: e, critical: critical, groups: map[groupKey]*group{}}
+}
+
+// AccessBy has r ask each question under the data.access of the policy and data that decided it then. access
+// returns it by their digests, see ReadDigests; false if it is not known any more, and the question is not replayed.
+func (r *Replay) AccessBy(access func(revision, data string) ([]byte, bool)) error {
+	plain, err := r.policy.With(nil)
+	if err != nil {
+		return err
+	}
+	r.policy, r.access, r.basis = plain, access, newBasis(plain)
+	r.bases[plain.data] = r.basis
+	return nil
+}
+
+func newBasis(e *Engine) *basis {
 	verdicts := &Engine{verdict: e.verdict, limit: e.limit, revision: e.revision, data: e.data}
-	return &Replay{engine: e, verdicts: verdicts, critical: critical, known: map[string]entry{}, groups: map[groupKey]*group{}}
+	return &basis{e, verdicts, map[string]entry{}}
+}
+
+// under makes the basis that under which rec was decided, or reports that it is not known.
+func (r *Replay) under(d *policy.Decision) bool {
+	if r.access == nil || r.basis.engine.data == d.Data {
+		return true
+	}
+	found, known := r.bases[d.Data]
+	if !known {
+		if access, ok := r.access(d.Revision, d.Data); ok {
+			if e, err := r.policy.With(access); err == nil {
+				found = newBasis(e)
+			}
+		}
+		if len(r.bases) >= maxBases {
+			clear(r.bases)
+		}
+		r.bases[strings.Clone(d.Data)] = found
+	}
+	if found != nil {
+		r.basis = found
+	}
+	return found != nil
 }
 
 // Add asks what rec records once more. It blocks for 500 ms at most and does not keep rec.
 // An error says that ctx ended.
 func (r *Replay) Add(ctx context.Context, rec *Recorded) error {
 	why := notPolicys(rec)
+	if why == "" && !r.under(&rec.Decision) {
+		why = "what was granted then is not kept here any more"
+	}
 	q := &r.request
 	if len(rec.Input) == 0 {
 		*q = policy.Request{}
@@ -136,7 +192,7 @@ func (r *Replay) ask(ctx context.Context, q *policy.Request) (policy.Decision, e
 	case e.verdict.key.clock:
 		return ended(d, q.NowNs), nil
 	}
-	if len(r.known) >= maxKnown {
+	if len(r.known) >= maxKnown/max(1, len(r.bases)) {
 		clear(r.known)
 	}
 	r.known[string(r.buf)] = a

@@ -190,7 +190,7 @@ func earliest(list []example) []example {
 
 // Report returns what was found so far.
 func (r *Replay) Report() Report {
-	out := Report{Policy: r.engine.revision, Data: r.engine.data, Allowed: r.same, Denied: r.sameDenied, Evaluated: r.evaluated,
+	out := Report{Policy: r.policy.revision, Data: r.policy.data, Allowed: r.same, Denied: r.sameDenied, Evaluated: r.evaluated,
 		Recorded: r.same + r.sameDenied, Groups: []Group{}}
 	for k, g := range r.groups {
 		out.Recorded += g.count

@@ -421,13 +421,19 @@ func TestDiffWildcards(t *testing.T) {
 	}
 }
 
-// TestArchiveDigests holds the digests of an archive to those of its engine.
-func TestArchiveDigests(t *testing.T) {
+// TestReadDigests holds the digests of an archive to those of its engine.
+func TestReadDigests(t *testing.T) {
 	e := patient(t, shippedDir(t))
-	if r, d, err := ArchiveDigests(e.Archive()); err != nil || r != e.Revision() || d != e.Data() {
-		t.Errorf("%s %s %v", r, d, err)
+	granted, err := e.With(grantTo("user/dr.kim", 5))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, _, err := ArchiveDigests([]byte("no archive")); err == nil {
+	for _, x := range []*Engine{e, granted} {
+		if d, err := ReadDigests(x.Archive()); err != nil || d.Revision != x.Revision() || d.Data != x.Data() || d.Folder != e.Data() || !bytes.Equal(d.Access, x.Access()) {
+			t.Errorf("%+v %v", d, err)
+		}
+	}
+	if _, err := ReadDigests([]byte("no archive")); err == nil {
 		t.Error("no archive has digests")
 	}
 }
