@@ -67,6 +67,9 @@ func (a *app) check(ctx context.Context) error {
 	for _, name := range unsigned(c, parts.policy) {
 		report.Warnings = append(report.Warnings, "virtual patch "+name+" is not as it was signed off")
 	}
+	if _, err := standingNow(c); err != nil {
+		return cannot("check", err)
+	}
 	report.Policy, report.Data = parts.policy.Revision(), parts.policy.Data()
 	if _, err := openAuthority(c); err != nil {
 		return cannot("check", err)

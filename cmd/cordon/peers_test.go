@@ -75,6 +75,7 @@ func TestGateway(t *testing.T) {
 		{"pinned plugin", tellPinned},
 		{"replay", tellReplay},
 		{"reload", tellReload},
+		{"access", tellAccess},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,8 +44,14 @@ type standing struct {
 
 	mu     sync.Mutex
 	ledger access.Ledger
-	damage error         // why the file could not be read
-	late   []audit.Entry // of what came into force without its entry
+	damage error  // why the file could not be read
+	late   []note // of what came into force without its entry
+}
+
+// note is the entry about what became of a fact.
+type note struct {
+	fact string // its id
+	audit.Entry
 }
 
 // openStanding reads the ledger of a configuration. What it holds is not advanced yet.
@@ -95,52 +102,67 @@ type changed struct {
 
 var errUnrecorded = failure{Code: "access.unrecorded", Message: "the audit log cannot be written, so nothing has changed", Exit: exitFailed, Try: []string{"cordon doctor", "free space where the log is"}}
 
-// put makes next the ledger, with the entries that tell of it. mu is held.
-func (s *standing) put(next access.Ledger, entries []audit.Entry) (changed, error) {
+// put makes next the ledger, with the notes that tell of it. mustKeep says that it does not count before
+// it is in the file; what the clock does is worked out again from what the file has. mu is held.
+func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed, error) {
 	var done changed
 	ground, err := s.prepare(next)
 	if err != nil {
 		return done, err
 	}
-	for i := range entries {
-		if ground.policy != nil {
-			entries[i].Decision.Revision, entries[i].Decision.Data = ground.policy.Revision(), ground.policy.Data()
-		}
-		if err = s.record(entries[i]); err != nil {
-			s.log.Error("record a change of access", "change", entries[i].Note, "error", err)
-			entries = entries[i:]
-			break
-		}
-	}
-	if err != nil {
-		next = s.ledger.Restrain(next)
-		if ground, err = s.prepare(next); err != nil {
+	if unrecorded := s.recordAll(notes, ground); len(unrecorded) > 0 {
+		if next, ground, err = s.restrain(next); err != nil {
 			return done, err
 		}
-		if !differ(s.ledger, next) {
+		moved := moves(s.ledger, next)
+		if len(moved) == 0 {
 			return done, errUnrecorded
 		}
 		done.Unrecorded = true
-		s.late = append(s.late, entries...)
+		s.late = append(s.late, slices.DeleteFunc(unrecorded, func(n note) bool { return !moved[n.fact] })...)
 	}
 	if err := s.keep(next); err != nil {
-		next = s.ledger.Restrain(next)
-		f := failure{Code: "access.unkept", Message: fmt.Sprintf("keep what is granted and quarantined: %v", err), Try: []string{"free space where gateway.state is, and repeat it"}}
 		s.log.Error("keep a change of access", "error", err)
-		for _, e := range entries {
-			e.Note = "not kept, so nothing is permitted by it: " + e.Note
-			s.record(e) // as far as that is possible: the first entry says otherwise
-		}
-		if !differ(s.ledger, next) {
-			return done, f
-		}
-		done.Unkept = err.Error()
-		if ground, err = s.prepare(next); err != nil {
-			return done, err
+		if mustKeep {
+			done.Unkept = err.Error()
+			if next, ground, err = s.restrain(next); err != nil {
+				return done, err
+			}
+			moved := moves(s.ledger, next)
+			for _, n := range notes { // their entries say otherwise
+				if n.Note = "not kept, so not done: " + n.Note; !moved[n.fact] {
+					s.record(n.Entry)
+				}
+			}
+			if len(moved) == 0 {
+				return done, failure{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
+			}
 		}
 	}
 	done.Ended = s.enforce(next, ground)
 	return done, nil
+}
+
+// recordAll records notes, and returns those from the first on that could not be.
+func (s *standing) recordAll(notes []note, ground inForce) []note {
+	for i := range notes {
+		n := &notes[i]
+		if ground.policy != nil {
+			n.Decision.Revision, n.Decision.Data = ground.policy.Revision(), ground.policy.Data()
+		}
+		if err := s.record(n.Entry); err != nil {
+			s.log.Error("record a change of access", "change", n.Note, "error", err)
+			return slices.Clone(notes[i:])
+		}
+	}
+	return nil
+}
+
+// restrain makes ready what of next only takes away.
+func (s *standing) restrain(next access.Ledger) (access.Ledger, inForce, error) {
+	next = s.ledger.Restrain(next)
+	ground, err := s.prepare(next)
+	return next, ground, err
 }
 
 // prepare makes ready what decisions rest on under next.
@@ -168,14 +190,16 @@ func (s *standing) keep(l access.Ledger) error {
 	return l.Write(s.path)
 }
 
-// differ reports whether a fact has got to another phase.
-func differ(a, b access.Ledger) bool {
-	for _, f := range b.Facts {
+// moves are the facts that get to another phase from a to b.
+func moves(a, b access.Ledger) map[string]bool {
+	moved := map[string]bool{}
+	for i := range b.Facts {
+		f := &b.Facts[i]
 		if was, known := a.Find(f.ID); !known || was.Phase() != f.Phase() {
-			return true
+			moved[f.ID] = true
 		}
 	}
-	return false
+	return moved
 }
 
 // advance begins and ends what has to be by now, and returns when to look again. It is called
@@ -188,7 +212,7 @@ func (s *standing) advance(now time.Time) (again time.Duration) {
 	}
 	next, events := s.ledger.Advance(now)
 	if s.damage == nil && len(events) > 0 {
-		done, err := s.put(next, eventEntries(events))
+		done, err := s.put(next, eventNotes(events), false)
 		for _, e := range events {
 			s.log.Info("access", "id", e.Fact.ID, "what", e.Fact.String(), "phase", e.Fact.Phase(), "sessions_ended", done.Ended)
 		}
@@ -208,7 +232,7 @@ func (s *standing) advance(now time.Time) (again time.Duration) {
 // catchUp records what came into force without an entry. mu is held.
 func (s *standing) catchUp() bool {
 	for len(s.late) > 0 {
-		e := s.late[0]
+		e := s.late[0].Entry
 		e.Note += "; recorded late"
 		if s.record(e) != nil {
 			return false
@@ -229,34 +253,33 @@ func (s *standing) follow(ctx context.Context) {
 	}
 }
 
-// eventEntries are the entries of what the clock began and ended.
-func eventEntries(events []access.Event) (list []audit.Entry) {
+// eventNotes are those of what the clock began and ended.
+func eventNotes(events []access.Event) (list []note) {
 	for _, e := range events {
 		f := &e.Fact
-		if e.Ended {
-			word := "ended by itself"
-			if !f.Begun {
-				word = "ended before it came into force"
-			}
-			list = append(list, entryOf(f, word))
-		} else {
-			list = append(list, entryOf(f, "came into force"))
+		switch {
+		case !e.Ended:
+			list = append(list, noteOf(f, "came into force"))
+		case f.Begun:
+			list = append(list, noteOf(f, "ended by itself"))
+		default:
+			list = append(list, noteOf(f, "ended before it came into force"))
 		}
 	}
 	return list
 }
 
-// entryOf is the entry about a fact: its id, what became of it, and what it says.
-func entryOf(f *access.Fact, what string) audit.Entry {
+// noteOf says of a fact its id, what became of it, and what it says.
+func noteOf(f *access.Fact, what string) note {
 	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
 	if f.Kind == access.Quarantine && f.Phase() == access.Over {
 		kind = audit.KindRelease
 	}
-	return audit.Entry{Kind: kind, Note: fmt.Sprintf("%s %s: %s", f.ID, what, f)}
+	return note{f.ID, audit.Entry{Kind: kind, Note: fmt.Sprintf("%s %s: %s", f.ID, what, f)}}
 }
 
-// madeEntry is the entry about a fact that an operator has made.
-func madeEntry(f *access.Fact) audit.Entry {
+// madeNote says that an operator has made a fact.
+func madeNote(f *access.Fact) note {
 	words := []string{"from " + stamp(f.From), "until released"}
 	if !f.Until.IsZero() {
 		words[1] = "until " + stamp(f.Until)
@@ -265,16 +288,16 @@ func madeEntry(f *access.Fact) audit.Entry {
 	if f.Sponsor != "" {
 		words = append(words, "sponsor "+f.Sponsor)
 	}
-	e := entryOf(f, "made by "+f.By)
-	e.Note += ", " + strings.Join(words, ", ")
-	return e
+	n := noteOf(f, "made by "+f.By)
+	n.Note += ", " + strings.Join(words, ", ")
+	return n
 }
 
-// endedEntry is the entry about a fact that an operator has ended.
-func endedEntry(f *access.Fact) audit.Entry {
-	e := entryOf(f, "ended by "+f.EndedBy)
-	e.Note += ", reason: " + f.EndedReason
-	return e
+// endedNote says that an operator has ended a fact.
+func endedNote(f *access.Fact) note {
+	n := noteOf(f, "ended by "+f.EndedBy)
+	n.Note += ", reason: " + f.EndedReason
+	return n
 }
 
 // recordIn makes an entry within the time that a change of access has.

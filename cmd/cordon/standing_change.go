@@ -54,16 +54,20 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 	if r.Do == "list" {
 		return accessAnswer{Facts: before.Facts}, nil
 	}
-	entries := eventEntries(events)
+	if r.Do == "make" && r.Fact.Kind == access.Grant && s.parts != nil && !s.parts.configured.policy.ReadsAccess() {
+		return accessAnswer{}, failure{Code: "access.unread", Message: "no rule of the policy reads data.access, so a grant would permit nothing", Exit: exitConflict,
+			Try: []string{"copy grants.rego from a policy that cordon init writes, and let served hold for a grant"}}
+	}
+	notes := eventNotes(events)
 	next, facts, err := r.change(before, by, now)
 	if err != nil {
 		return accessAnswer{}, err
 	}
 	for i := range facts {
 		if r.Do == "make" {
-			entries = append(entries, madeEntry(&facts[i]))
+			notes = append(notes, madeNote(&facts[i]))
 		} else {
-			entries = append(entries, endedEntry(&facts[i]))
+			notes = append(notes, endedNote(&facts[i]))
 		}
 	}
 	next, _ = next.Advance(now) // what is made from now on begins with the entry that says so
@@ -75,7 +79,7 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 		return answer, nil
 	}
 	s.catchUp()
-	answer.changed, err = s.put(next, entries)
+	answer.changed, err = s.put(next, notes, true)
 	return answer, err
 }
 

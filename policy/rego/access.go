@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // accessFile is the data file that the gateway owns: what operators permit for a time. Rules
@@ -60,6 +62,18 @@ func (e *Engine) Access() []byte {
 		return e.folder.data[i].Text
 	}
 	return nil
+}
+
+// ReadsAccess reports whether any rule looks at data.access. Of a policy that does not, no grant permits anything.
+func (e *Engine) ReadsAccess() bool {
+	found := false
+	for _, m := range e.compiler.Modules {
+		ast.WalkRefs(m, func(r ast.Ref) bool {
+			found = found || len(r) > 1 && r[0].Equal(ast.DefaultRootDocument) && r[1].Value.Compare(ast.String(accessName)) == 0
+			return found
+		})
+	}
+	return found
 }
 
 // Digests name the contents of an archive.

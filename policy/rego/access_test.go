@@ -76,6 +76,15 @@ func TestWith(t *testing.T) {
 	}
 }
 
+func TestReadsAccess(t *testing.T) {
+	for rules, want := range map[string]bool{granting: true, "package cordon\n\nallow if data.access\n": true,
+		"package cordon\n\nallow if data.accessories.x\n": false, "package cordon\n\nallow if input.phase == \"access\"\n": false} {
+		if e := load(t, map[string]string{"a.rego": rules, "data.yaml": "accessories: {}\n"}); e.ReadsAccess() != want {
+			t.Errorf("%s\nreads data.access: %v", rules, !want)
+		}
+	}
+}
+
 // What was permitted until a moment is refused from then on, with that for a reason, also by the engine that permitted it.
 func TestPastItsEnd(t *testing.T) {
 	plain := load(t, map[string]string{"a.rego": granting + "\nrule := \"grant G-1\" if allow\n"})

@@ -8,7 +8,7 @@ package cordon
 
 default allow := false
 
-# Opening a session: one of the roles is permitted anything on the device.
+# Opening a session: one of the roles, or a grant, permits anything on the device.
 allow if {
 	input.phase == "connect"
 	in_use
