@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func accessListCommand(a *app) *cobra.Command {
 		Example: "  cordon access list --all",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			l, err := a.ledger()
+			l, err := a.ledger(c.Context())
 			if err != nil {
 				return cannot("list what is granted and quarantined", err)
 			}
@@ -57,12 +58,12 @@ func accessListCommand(a *app) *cobra.Command {
 }
 
 // ledger reads what stands for a time.
-func (a *app) ledger() (access.Ledger, error) {
+func (a *app) ledger(ctx context.Context) (access.Ledger, error) {
 	c, err := config.Load(a.config())
 	if err != nil {
 		return access.Ledger{}, err
 	}
-	return standingNow(c)
+	return a.standing(ctx, c)
 }
 
 // left says when a fact ends or begins, as people count it.
@@ -84,8 +85,8 @@ func accessShowCommand(a *app) *cobra.Command {
 		Use: "show ID", Short: "Show one grant, maintenance window or quarantine",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeFact,
-		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.ledger()
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := a.ledger(c.Context())
 			if err != nil {
 				return cannot("show "+args[0], err)
 			}
@@ -115,8 +116,8 @@ func accessShowCommand(a *app) *cobra.Command {
 }
 
 // completeFact completes the id of what is not over.
-func (a *app) completeFact(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	l, err := a.ledger()
+func (a *app) completeFact(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	l, err := a.ledger(c.Context())
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -133,7 +133,7 @@ func grantEnds(t *testing.T, cordon string) {
 	var allowed, cut entryJSON
 	for _, e := range s.entries(t) {
 		switch {
-		case e.Rule == "grant "+id && e.Allow: // the latest is the operation
+		case e.Rule == "grant "+id && e.Allow && strings.Contains(string(e.Input), `"phase":"operation"`):
 			allowed = e
 		case e.Note == "ended a live session" && !e.Allow:
 			cut = e

@@ -268,12 +268,12 @@ func deviceListCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the devices, one line for each service",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(a.config())
 			if err != nil {
 				return cannot("list devices", err)
 			}
-			l, err := standingNow(c)
+			l, err := a.standing(cmd.Context(), c)
 			if err != nil {
 				return cannot("list devices", err)
 			}
@@ -309,7 +309,7 @@ func deviceShowCommand(a *app) *cobra.Command {
 		Use: "show ID", Short: "Show one device; the id may be shortened to a unique beginning",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeDevice,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := config.Load(a.config())
 			if err != nil {
 				return cannot("show device", err)
@@ -318,7 +318,7 @@ func deviceShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return cannot("show device", err)
 			}
-			l, err := standingNow(c)
+			l, err := a.standing(cmd.Context(), c)
 			if err != nil {
 				return cannot("show device", err)
 			}

@@ -50,6 +50,9 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 	if s.damage != nil {
 		return accessAnswer{}, unreadable(s.path, s.damage)
 	}
+	if r.Do == "list" && s.parts != nil {
+		return accessAnswer{Facts: s.ledger.Facts}, nil // also what is due and could not be recorded yet
+	}
 	before, events := s.ledger.Advance(now) // what the clock is about to do anyway
 	if r.Do == "list" {
 		return accessAnswer{Facts: before.Facts}, nil
@@ -181,7 +184,20 @@ func (a *app) changeAccess(ctx context.Context, c *config.Config, r *accessReque
 	return answer, false, errors.Join(err, log.Close())
 }
 
-// standingNow reads what stands now, for those who only look.
+// lookTimeout bounds asking a gateway what it has in force.
+const lookTimeout = 10 * time.Second
+
+// standing is what the running gateway has in force, or what one would have that is started now.
+func (a *app) standing(ctx context.Context, c *config.Config) (access.Ledger, error) {
+	var answer accessAnswer
+	err := askGateway(ctx, c.Gateway.State, "access", &accessRequest{Do: "list"}, &answer, lookTimeout)
+	if errors.Is(err, errNoGateway) {
+		return standingNow(c)
+	}
+	return access.Ledger{Facts: answer.Facts}, err
+}
+
+// standingNow reads what stands by the file and the clock.
 func standingNow(c *config.Config) (access.Ledger, error) {
 	s := openStanding(c, nil, nil, slog.New(slog.DiscardHandler))
 	if s.damage != nil {
