@@ -96,7 +96,7 @@ func grantEnds(t *testing.T, cordon string) {
 	s.explained(t, s.lastRefusal(t), "DENY hl7:QRY^A19", "vendor/acme has no grant for mon-7")
 	engine, _ := s.asks(t, "engine", "E1")
 
-	grant := []string{"access", "grant", "vendor:acme", "--device", "mon-7", "--for", "3s", "--reason", "WO-881", "--sponsor", "user/dr.kim", "--dir", s.gw()}
+	grant := []string{"access", "grant", "vendor:acme", "--device", "mon-7", "--for", "8s", "--reason", "WO-881", "--sponsor", "user/dr.kim", "--dir", s.gw()}
 	if out := s.run(t, grant...); out.code != exitUsage || !strings.Contains(out.stderr, "vendor/acme may read, query on mon-7") || !strings.Contains(out.stderr, "code: unconfirmed") {
 		t.Errorf("unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
@@ -122,7 +122,7 @@ func grantEnds(t *testing.T, cordon string) {
 	}
 	s.explained(t, s.lastRefusal(t), id+" is for other operations than write")
 	ends(t, "the session whose grant ended", live)
-	t.Logf("a grant of 3s ended a session %v after the command began", time.Since(began))
+	t.Logf("a grant of 8s ended a session %v after the command began", time.Since(began))
 	if answer := send(t, engine, framed(message("ORU^R01", "E2", "2.3"))); !strings.Contains(answer, "MSA|AA|E2") {
 		t.Errorf("somebody else is answered %q", answer)
 	}
