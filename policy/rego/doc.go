@@ -13,7 +13,7 @@
 // Only allow is required. What they may read of a request is input.schema.json.
 //
 // Read folder.go for what is read from disk, compile.go for what is accepted,
-// engine.go for how a request is decided, reads.go and key.go for why an answer
+// engine.go for how a request is decided, access.go for what the gateway adds to the data, reads.go and key.go for why an answer
 // may be given again, cache.go for where it is kept, explain.go for how an old
 // decision is accounted for, suite.go for the folder's own tests, shipped.go for
 // the policy that comes with Cordon.

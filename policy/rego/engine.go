@@ -95,7 +95,7 @@ func (e *Engine) Sources() []Source { return slices.Concat(e.folder.rules, e.fol
 // "sha256sum FILE... | sha256sum" prints for the deciding .rego files in order.
 func (e *Engine) Revision() string { return e.revision }
 
-// Data is the digest of the data files, made in the same way.
+// Data is the digest of the data files, made in the same way; what With was given counts as one more.
 func (e *Engine) Data() string { return e.data }
 
 func newEngine(f *folder, dir string) (*Engine, error) {
