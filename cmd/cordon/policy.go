@@ -15,7 +15,7 @@ import (
 
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
-	c.AddCommand(policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyReplayCommand(a), policyPatchesCommand(a))
+	c.AddCommand(policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a), policyPatchesCommand(a))
 	return c
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -12,19 +13,20 @@ import (
 
 func policyDiffCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "diff A [B]", Short: "Tell how two policies differ: files, rules, and the tables in words",
+		Use: "diff A [B]", Short: "Tell how two policies differ: files, rules, data in words, and who may do what",
 		Long: `Tell how policy B differs from policy A. Each is a folder or the digest of a policy that
 decided here; B is the policy folder as it stands now if it is not given. Tests, comments
-and the order of rules are no difference.`,
+and the order of rules are no difference. Below them are the fields of the truth table
+(cordon policy table) that the two fill differently.`,
 		Example: "  cordon policy diff sha256:9b1e\n  cordon policy diff gw/policy next/",
 		Args:    cobra.RangeArgs(1, 2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return cannot("compare policies", a.diffPolicies(append(args, "")[0], append(args, "")[1]))
+		RunE: func(c *cobra.Command, args []string) error {
+			return cannot("compare policies", a.diffPolicies(c.Context(), append(args, "")[0], append(args, "")[1]))
 		},
 	}
 }
 
-func (a *app) diffPolicies(before, after string) error {
+func (a *app) diffPolicies(ctx context.Context, before, after string) error {
 	c, err := config.Load(a.config())
 	if err != nil {
 		return err
@@ -38,11 +40,16 @@ func (a *app) diffPolicies(before, after string) error {
 		return err
 	}
 	d := rego.Diff(x, y)
+	table, err := rego.DiffTables(ctx, x, y)
+	if err != nil {
+		return err
+	}
 	if a.json {
 		return a.object(struct {
 			Schema string `json:"schema"`
 			rego.Difference
-		}{"cordon.policy.diff/v1", d})
+			Table []rego.CellChange `json:"table"`
+		}{"cordon.policy.diff/v1", d, table})
 	}
 	var rows [][]string
 	for _, f := range d.Files {
@@ -57,6 +64,9 @@ func (a *app) diffPolicies(before, after string) error {
 	}
 	for _, v := range d.Data {
 		rows = append(rows, []string{"data", v.Change, strings.Join(v.Path, "."), v.Words})
+	}
+	for _, t := range rego.ChangesInWords(table) {
+		rows = append(rows, []string{"table", t.Before + " → " + t.After, t.Role + " " + t.Device, fmt.Sprintf("%s (%s, %s)", t.Operation, t.From, t.Protocols)})
 	}
 	if len(rows) == 0 {
 		a.remark("the policies are the same, as far as they decide")

@@ -26,21 +26,21 @@ dimse := {
 	"cancel": ["inbound", "dicom:C-CANCEL", "session", {}],
 }
 
-anybody := {"association", "echo", "cancel"}
-
-# What each role may do on a CT.
-expected_services := {
-	"radiologist": anybody | {"find", "move", "get", "image of a get", "store", "store without a class", "commit", "report of a commitment", "print", "report of a printer"},
-	"physician": anybody | {"find", "move", "get", "image of a get", "print", "report of a printer"},
-	"biomed": anybody | {"find"},
-	"vendor": set(),
-	"nurse": set(),
-	"interface-engine": set(),
-	"device": anybody | {"find", "worklist", "store", "store without a class", "commit", "report of a commitment", "mpps", "print", "report of a printer"},
+# What each of them needs in the table of what is expected: its service, or a session.
+needs := {
+	"image of a get": "get",
+	"store without a class": "store",
+	"report of a commitment": "commit",
+	"report of a printer": "print",
+	"association": "session",
+	"echo": "session",
+	"cancel": "session",
 }
 
-# What comes on top in maintenance.
-expected_services_in_maintenance := {"vendor": (anybody | {"find"})}
+expected_services(role, state) := {service |
+	some service, _ in dimse
+	object.get(needs, service, service) in expectation(role, "imaging/ct", state)
+}
 
 imaging(role, state, service) := object.union(
 	operation(role, "imaging/ct", state, dimse[service][2]),
@@ -60,8 +60,9 @@ served_to(role, state) := {service |
 
 test_services if {
 	every role, _ in kinds {
-		served_to(role, "active") == expected_services[role]
-		served_to(role, "maintenance") == expected_services[role] | object.get(expected_services_in_maintenance, role, set())
+		every state in {"active", "maintenance"} {
+			served_to(role, state) == expected_services(role, state)
+		}
 		served_to(role, "quarantined") == set()
 	}
 }
@@ -81,7 +82,7 @@ test_calling_ae if {
 
 # A stranger to the device learns nothing of AE titles, nor does anybody while it is away.
 test_calling_ae_of_strangers if {
-	cordon.obligations == set() with input as imaging("nurse", "active", "association")
+	cordon.obligations == set() with input as object.union(imaging("nurse", "active", "association"), {"device": {"class": "other/thing"}})
 	cordon.obligations == set() with input as imaging("radiologist", "quarantined", "association")
 }
 
