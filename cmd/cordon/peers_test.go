@@ -74,6 +74,7 @@ func TestGateway(t *testing.T) {
 		{"browser", tellBrowser},
 		{"pinned plugin", tellPinned},
 		{"replay", tellReplay},
+		{"repair", tellRepair},
 		{"reload", tellReload},
 		{"access", tellAccess},
 		{"demo", tellDemo},

@@ -163,36 +163,51 @@ func (a *app) replayLog(ctx context.Context, log *audit.Reader, engine *rego.Eng
 	}
 	parts := make([]*rego.Replay, runtime.GOMAXPROCS(0))
 	w := &replayWork{log: log, spans: share(extent.Spans, 2*len(parts)), since: since, until: until}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var workers sync.WaitGroup
+	var takers []taker
 	for i := range parts {
 		parts[i] = engine.NewReplay(func(device string) bool { return high[device] })
 		if err := parts[i].AccessBy(func(revision, data string) ([]byte, bool) { return accessThen(c, revision, data) }); err != nil {
 			return nil, err
 		}
+		takers = append(takers, parts[i].Add)
+	}
+	if err := a.readDecisions(ctx, w, takers); err != nil {
+		return nil, err
+	}
+	for _, p := range parts[1:] {
+		parts[0].Join(p)
+	}
+	return &replayed{Schema: "cordon.replay/v1", Since: since.UTC(), Until: until.UTC(), Report: parts[0].Report(), Gaps: w.gaps.Load(), Torn: extent.Torn}, nil
+}
+
+// taker is given one recorded decision after the other.
+type taker func(context.Context, *rego.Recorded) error
+
+// readDecisions gives the decisions of w to takers, each in a goroutine of its own, and shows
+// how far it is.
+func (a *app) readDecisions(ctx context.Context, w *replayWork, takers []taker) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var workers sync.WaitGroup
+	for _, take := range takers {
 		workers.Go(func() {
-			if err := w.run(ctx, parts[i]); err != nil {
+			if err := w.run(ctx, take); err != nil {
 				stop(err)
 			}
 		})
 	}
 	done := make(chan struct{})
 	var bar sync.WaitGroup
-	if a.terminal(a.stderr) && !a.quiet && !a.json && len(extent.Spans) > 0 {
-		total := extent.Spans[len(extent.Spans)-1].To - extent.Spans[0].From
-		bar.Go(func() { progress(a.stderr, &w.read, total, done) })
+	if n := len(w.spans); a.terminal(a.stderr) && !a.quiet && !a.json && n > 0 {
+		bar.Go(func() { progress(a.stderr, &w.read, w.spans[n-1].To-w.spans[0].From, done) })
 	}
 	workers.Wait()
 	close(done)
 	bar.Wait()
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	for _, p := range parts[1:] {
-		parts[0].Join(p)
-	}
-	return &replayed{Schema: "cordon.replay/v1", Since: since.UTC(), Until: until.UTC(), Report: parts[0].Report(), Gaps: w.gaps.Load(), Torn: extent.Torn}, nil
+	return nil
 }
 
 // accessThen is what was granted when a policy decided, from where it is kept.
@@ -231,8 +246,8 @@ type replayWork struct {
 	read, gaps atomic.Int64 // entries
 }
 
-// run replays spans until none is left.
-func (w *replayWork) run(ctx context.Context, r *rego.Replay) error {
+// run gives spans to take until none is left.
+func (w *replayWork) run(ctx context.Context, take taker) error {
 	for {
 		i := int(w.next.Add(1)) - 1
 		if i >= len(w.spans) {
@@ -257,7 +272,7 @@ func (w *replayWork) run(ctx context.Context, r *rego.Replay) error {
 				e.Decision.Cause = policy.Cause(e.Kind)
 			}
 			rec := rego.Recorded{Index: e.Index, Time: e.Time, Code: e.Code, Input: e.Input, Decision: e.Decision}
-			if err := r.Add(ctx, &rec); err != nil {
+			if err := take(ctx, &rec); err != nil {
 				return err
 			}
 		}

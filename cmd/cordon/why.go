@@ -20,15 +20,25 @@ import (
 )
 
 func whyCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var repair repairOptions
+	c := &cobra.Command{
 		Use: "why CODE", Short: "Explain a decision code",
 		Long: `Explain the decision a code names: who asked for what, of which device, what was
 answered, and the rule and condition that decided. The question is asked again, of the
-policy that answered it then.`,
-		Example: "  cordon why 7QF-21 --dir DIR",
+policy that answered it then.
+
+With --repair, look for the smallest edits of the policy's data, the subject's roles and the
+device's facts that would allow it under the policy as it stands now. Each is tried by
+deciding with it; what it would have changed besides is counted in the log. Nothing is
+changed. What a guard refuses (a quarantine, a virtual patch, an unknown class of operation)
+is no edit's business.`,
+		Example: "  cordon why 7QF-21 --dir DIR\n  cordon why 7QF-21 --repair --since 30d",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return a.why(c.Context(), args[0]) },
+		RunE:    func(c *cobra.Command, args []string) error { return a.why(c.Context(), args[0], repair) },
 	}
+	c.Flags().BoolVar(&repair.wanted, "repair", false, "look for the smallest edits that would allow it")
+	c.Flags().StringVar(&repair.since, "since", "7d", "with --repair: count what they would have changed from `TIME` on")
+	return c
 }
 
 // explained is an explanation for scripts.
@@ -38,9 +48,10 @@ type explained struct {
 	Explanation []rego.Ruling `json:"explanation"`
 	Now         *bool         `json:"allow_now,omitempty"` // only if it differs from the entry
 	Remark      string        `json:"remark,omitempty"`
+	Repair      *repaired     `json:"repair,omitempty"`
 }
 
-func (a *app) why(ctx context.Context, code string) error {
+func (a *app) why(ctx context.Context, code string, repair repairOptions) error {
 	doing := "explain " + code
 	if strings.EqualFold(code, gateway.CodeUnrecorded) {
 		fmt.Fprintf(a.stdout, "%s: refused because the audit log could not be written, so there is no entry. Look at the disk of the gateway; it recovers by itself.\n", gateway.CodeUnrecorded)
@@ -66,10 +77,16 @@ func (a *app) why(ctx context.Context, code string) error {
 			return cannot(doing, err)
 		}
 	}
+	if repair.wanted {
+		if out.Repair, err = a.repair(ctx, r, c, &e, &request, repair.since); err != nil {
+			return cannot("repair "+code, err)
+		}
+	}
 	if a.json {
 		return a.object(out)
 	}
 	a.printWhy(&e, &request, &out)
+	a.printRepairs(out.Repair)
 	return nil
 }
 

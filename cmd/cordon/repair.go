@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/policy"
+	"cordon/policy/rego"
+)
+
+// repairOptions are the flags of "why" for repairs.
+type repairOptions struct {
+	wanted bool
+	since  string
+}
+
+// repaired is what "why --repair" found.
+type repaired struct {
+	Remark  string        `json:"remark,omitempty"` // why there is nothing to find
+	Since   time.Time     `json:"since"`            // effects are counted from here on
+	Policy  string        `json:"policy"`           // digests of the policy that would be edited
+	Data    string        `json:"data"`
+	Lost    int64         `json:"not_counted"` // recorded decisions that could not be asked again
+	Repairs []rego.Repair `json:"repairs"`     // those that change least besides come first
+	Try     []string      `json:"try"`         // commands that come next
+
+	dir string
+}
+
+// repair looks for edits that would allow what e refused.
+func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e *audit.Entry, asked *policy.Request, from string) (*repaired, error) {
+	now := time.Now()
+	since, err := moment("since", from, now)
+	if err != nil {
+		return nil, err
+	}
+	out := &repaired{Since: since.UTC(), Repairs: []rego.Repair{}, Try: []string{}, dir: c.Policy.Dir}
+	if out.Remark = noRepair(e); out.Remark != "" {
+		return out, nil
+	}
+	engine, err := loadPolicy(c)
+	if err != nil {
+		return nil, err
+	}
+	out.Policy, out.Data = engine.Revision(), engine.Data()
+	if engine.Decide(ctx, asked).Allow {
+		out.Remark = "the policy as it stands now allows it already"
+		return out, nil
+	}
+	if out.Remark = engine.Guard(ctx, asked); out.Remark != "" {
+		return out, nil
+	}
+	if out.Repairs, err = engine.Repairs(ctx, asked, rego.Around{Labels: labelsInUse(c)}); err != nil {
+		return nil, err
+	}
+	if len(out.Repairs) == 0 {
+		out.Remark = "no edit of one or two facts allows it: look at the rules above"
+		return out, nil
+	}
+	history, err := a.readHistory(ctx, log, engine, since, now)
+	if err != nil {
+		return nil, err
+	}
+	out.Lost = history.Lost()
+	if err := history.Weigh(ctx, asked, out.Repairs); err != nil {
+		return nil, err
+	}
+	for i := range out.Repairs {
+		for j := range out.Repairs[i].Edits {
+			if x := &out.Repairs[i].Edits[j]; x.File != "" {
+				x.File = filepath.Join(c.Policy.Dir, filepath.FromSlash(x.File))
+			}
+		}
+	}
+	out.Try = []string{"cordon policy check", "cordon policy replay --since " + from, "cordon reload"}
+	return out, nil
+}
+
+// noRepair says why an entry is not the policy's to repair, or "".
+func noRepair(e *audit.Entry) string {
+	switch {
+	case e.Decision.Allow:
+		return "it was allowed: there is nothing to repair"
+	case len(e.Input) == 0:
+		return "no certificate was shown that could be believed, and no policy was asked: only a certificate helps"
+	case e.Decision.Cause == policy.CauseProtocol:
+		return "the protocol's inspector refused it, before any policy was asked: no edit of the policy helps"
+	case e.Decision.Cause == policy.CauseDoubt:
+		return "nobody could decide it, so it was refused: trying again may help, no edit of the policy does"
+	case e.Decision.Revision == "":
+		return "the gateway itself refused it, whatever a policy says: " + firstOf(e.Decision.Reason, e.Note)
+	}
+	return ""
+}
+
+// labelsInUse are the values that devices have, by label.
+func labelsInUse(c *config.Config) map[string][]string {
+	used := map[string][]string{}
+	for _, d := range c.Devices {
+		for name, value := range d.Labels {
+			if !slices.Contains(used[name], value) {
+				used[name] = append(used[name], value)
+			}
+		}
+	}
+	for _, values := range used {
+		slices.Sort(values)
+	}
+	return used
+}
+
+// readHistory reads what was asked from since until until, on all processors.
+func (a *app) readHistory(ctx context.Context, log *audit.Reader, engine *rego.Engine, since, until time.Time) (*rego.History, error) {
+	extent, err := log.Since(since)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]*rego.History, runtime.GOMAXPROCS(0))
+	var takers []taker
+	for i := range parts {
+		parts[i] = engine.NewHistory()
+		takers = append(takers, parts[i].Add)
+	}
+	w := &replayWork{log: log, spans: share(extent.Spans, 2*len(parts)), since: since, until: until}
+	if err := a.readDecisions(ctx, w, takers); err != nil {
+		return nil, err
+	}
+	for _, p := range parts[1:] {
+		parts[0].Join(p)
+	}
+	return parts[0], nil
+}
+
+// printRepairs tells a person what would have allowed it.
+func (a *app) printRepairs(out *repaired) {
+	if out == nil {
+		return
+	}
+	p := func(name, format string, args ...any) {
+		fmt.Fprintf(a.stdout, "%-9s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	if out.Remark != "" {
+		p("repair", "none: %s", out.Remark)
+		return
+	}
+	for i, r := range out.Repairs {
+		for j, x := range r.Edits {
+			name := ""
+			if j == 0 {
+				name = fmt.Sprintf("repair %d", i+1)
+			}
+			p(name, "%s", x.Words)
+			switch {
+			case x.File == "":
+			case x.Before == "":
+				p("", "  %s:%d  add   %s", x.File, x.Line, strings.TrimSpace(x.After))
+			default:
+				p("", "  %s:%d  write %s", x.File, x.Line, strings.TrimSpace(x.After))
+				p("", "  %*s  for   %s", len(fmt.Sprintf("%s:%d", x.File, x.Line)), "", strings.TrimSpace(x.Before))
+			}
+		}
+		p("", "%s", effectInWords(&r.Effect, out.Since))
+	}
+	if out.Lost > 0 {
+		p("", "%d recorded decisions could not be asked again and are not counted", out.Lost)
+	}
+	p("", "nothing is changed; lines are those of the file once the edits above them are made")
+	a.remark("next: edit, then %s", strings.Join(out.Try, ", "))
+}
+
+// effectInWords says what a repair would have changed.
+func effectInWords(x *rego.Effect, since time.Time) string {
+	others := "nothing else"
+	if x.Allowed > 0 {
+		others = fmt.Sprintf("%d others of %d subject(s), such as %s,", x.Allowed, x.People, strings.Join(x.Examples, ", "))
+	}
+	if x.Denied > 0 {
+		others += fmt.Sprintf(", and refused %d", x.Denied)
+	}
+	return fmt.Sprintf("since %s it would have allowed %d like this one, and %s of %d", since.Local().Format("2006-01-02 15:04"), x.Asked, strings.TrimSuffix(others, ","), x.Questions)
+}
