@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"cordon/policy"
 )
 
 // Difference is what distinguishes two policies, tests aside. Order and comments of rules
@@ -205,6 +207,9 @@ func inWords(path []string, v any, change string) string {
 		may = "may no longer"
 	}
 	s, isString := v.(string)
+	if s == string(policy.ClassSession) {
+		s = "open sessions"
+	}
 	switch {
 	case isString && len(path) == 3 && path[0] == "roles":
 		return fmt.Sprintf("role %s %s %s on %s", path[1], may, s, path[2])

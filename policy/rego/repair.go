@@ -90,16 +90,10 @@ func (e *Engine) Repairs(ctx context.Context, r *policy.Request, around Around) 
 	}
 	found := s.found
 	if !slices.ContainsFunc(found, func(t trial) bool { return t.edits[0].Kind == EditData }) {
-		slices.SortStableFunc(first, func(a, b trial) int { return -cmp.Compare(len(a.news), len(b.news)) })
-		n := 0
-		for _, t := range first {
-			if len(t.news) == 0 || n == maxSecond {
-				break
-			}
-			if t.edits[0].Kind != EditData {
-				continue
-			}
-			n++
+		// The rules went further with these than without.
+		first = slices.DeleteFunc(first, func(t trial) bool { return len(t.news) == 0 || t.edits[0].Kind != EditData })
+		first = narrowest(first)
+		for _, t := range first[:min(len(first), maxSecond)] {
 			if _, err := s.from(ctx, &t, t.seen); err != nil {
 				return nil, err
 			}
@@ -434,7 +428,9 @@ func narrowest(found []trial) []trial {
 		}
 		return w
 	}
-	slices.SortStableFunc(found, func(a, b trial) int { return cmp.Or(cmp.Compare(breadth(a.edits), breadth(b.edits)), cmp.Compare(weight(a), weight(b))) })
+	slices.SortStableFunc(found, func(a, b trial) int {
+		return cmp.Or(cmp.Compare(breadth(a.edits), breadth(b.edits)), cmp.Compare(weight(a), weight(b)))
+	})
 	seen := map[string]bool{}
 	var out []trial
 	for _, t := range found {

@@ -44,6 +44,9 @@ func TestRepairs(t *testing.T) {
 			r.Subject.Roles = []string{"physician"}
 			return r
 		}, []string{"ae_titles.user/nurse.ito WARD-4"}, nil},
+		{"an association of a stranger to the device", func() *policy.Request {
+			return dicomRequest("dicom:A-ASSOCIATE", policy.ClassSession, "calling_ae", "WARD-4")
+		}, []string{"roles.nurse.imaging/ct session, ae_titles.user/nurse.ito WARD-4", "roles.nurse.imaging/* session, ae_titles.user/nurse.ito WARD-4", "roles.nurse.* session, ae_titles.user/nurse.ito WARD-4"}, nil},
 		{"where to move to", func() *policy.Request {
 			r := dicomRequest("dicom:C-MOVE", policy.ClassRead, "move_destination", "ROOM")
 			r.Subject.Roles = []string{"physician"}
