@@ -43,18 +43,18 @@ func TestInputIsJSON(t *testing.T) {
 	}
 }
 
-// schema is as much of JSON Schema as input.schema.json uses.
-type schema struct {
+// inputShape is as much of JSON Schema as input.schema.json uses.
+type inputShape struct {
 	Type                 string
 	Enum                 []string
 	Required             []string
-	Properties           map[string]schema
-	Items                *schema
+	Properties           map[string]inputShape
+	Items                *inputShape
 	AdditionalProperties json.RawMessage
 }
 
-func readSchema(t *testing.T) schema {
-	var s schema
+func readSchema(t *testing.T) inputShape {
+	var s inputShape
 	d := json.NewDecoder(strings.NewReader(inputSchema))
 	if err := d.Decode(&s); err != nil {
 		t.Fatal(err)
@@ -64,8 +64,8 @@ func readSchema(t *testing.T) schema {
 
 // TestSchemaNamesEveryField walks the request and the schema side by side.
 func TestSchemaNamesEveryField(t *testing.T) {
-	var walk func(string, reflect.Type, schema)
-	walk = func(at string, rt reflect.Type, s schema) {
+	var walk func(string, reflect.Type, inputShape)
+	walk = func(at string, rt reflect.Type, s inputShape) {
 		var names []string
 		for i := range rt.NumField() {
 			f := rt.Field(i)

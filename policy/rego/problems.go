@@ -52,10 +52,12 @@ func refuse(dir string, list ...Problem) error {
 	for i := range list {
 		list[i].File = filepath.Join(dir, filepath.FromSlash(list[i].File))
 	}
-	slices.SortStableFunc(list, func(a, b Problem) int {
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
+	slices.SortStableFunc(list, comparePlaces)
 	return &Problems{slices.Compact(list)}
+}
+
+func comparePlaces(a, b Problem) int {
+	return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
 // fromOPA translates the parser's and compiler's errors.

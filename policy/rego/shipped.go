@@ -2,10 +2,8 @@ package rego
 
 import (
 	"embed"
-	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 )
 
 // shipped is the policy that comes with Cordon.
@@ -13,15 +11,18 @@ import (
 //go:embed shipped
 var shipped embed.FS
 
-// WriteShipped writes the default policy, its tests and input.schema.json into
-// dir, which it creates if need be. A file that is there already is an error and
-// stays as it is; nothing is written then.
+// WriteShipped writes the default policy, its tests, its truth table, and what editors and
+// linters want to know into dir, which it creates if need be. A file that is there already is
+// an error and stays as it is; nothing is written then.
 func WriteShipped(dir string) error {
+	contents, err := beside()
+	if err != nil {
+		return err
+	}
 	files, err := fs.Sub(shipped, "shipped")
 	if err != nil {
 		return err
 	}
-	contents := map[string][]byte{"input.schema.json": []byte(inputSchema)}
 	entries, err := fs.ReadDir(files, ".")
 	if err != nil {
 		return err
@@ -31,20 +32,7 @@ func WriteShipped(dir string) error {
 			return err
 		}
 	}
-	for _, name := range sortedNames(contents) {
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return fmt.Errorf("write policy: %q exists already", filepath.Join(dir, name))
-		}
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write policy: %w", err)
-	}
-	for _, name := range sortedNames(contents) {
-		if err := writeNew(filepath.Join(dir, name), contents[name]); err != nil {
-			return fmt.Errorf("write policy: %w", err)
-		}
-	}
-	return nil
+	return writeAll(dir, contents)
 }
 
 func writeNew(name string, text []byte) error {
