@@ -15,7 +15,7 @@ import (
 
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
-	c.AddCommand(policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a), policyPatchesCommand(a))
+	c.AddCommand(policyNewCommand(a), policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a), policyPatchesCommand(a))
 	return c
 }
 
@@ -41,9 +41,11 @@ func placed(err error) error {
 
 func policyCheckCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "check [DIR]", Short: "Compile the policy, run its tests and look for missing patches",
-		Long: `Compile the policy as a start would, run its tests, and see that it has every virtual patch
-that a device's profile names. DIR is another folder than the configured one.`,
+		Use: "check [DIR]", Short: "Compile the policy, run its tests and look for slips",
+		Long: `Compile the policy as a start would, run its tests, see that it has every virtual patch
+that a device's profile names, and look for what compiles and is a slip all the same: the
+README in the policy folder lists these checks. Errors fail, warnings do not. "regal lint"
+runs too if it is installed. DIR is another folder than the configured one.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return cannot("check the policy", a.checkPolicy(c.Context(), args))
@@ -67,6 +69,10 @@ func (a *app) checkPolicy(ctx context.Context, args []string) error {
 	if err := checkPatches(c, engine); err != nil {
 		return err
 	}
+	found := lintPolicy(ctx, c, engine)
+	if err := lintFailure(found); err != nil {
+		return err
+	}
 	warnings := []string{}
 	if len(results) == 0 {
 		warnings = append(warnings, "the policy has no tests")
@@ -74,17 +80,34 @@ func (a *app) checkPolicy(ctx context.Context, args []string) error {
 	for _, name := range unsigned(c, engine) {
 		warnings = append(warnings, "virtual patch "+name+" is not as it was signed off")
 	}
+	style, err := regal(ctx, c.Policy.Dir)
+	if err != nil && !errors.Is(err, errNoRegal) {
+		warnings = append(warnings, err.Error())
+	}
+	found = append(found, style...)
 	if a.json {
 		return a.object(struct {
-			Schema   string   `json:"schema"`
-			Policy   string   `json:"policy"`
-			Data     string   `json:"data"`
-			Tests    int      `json:"tests"`
-			Warnings []string `json:"warnings"`
-		}{"cordon.policy.check/v1", engine.Revision(), engine.Data(), len(results), warnings})
+			Schema   string         `json:"schema"`
+			Policy   string         `json:"policy"`
+			Data     string         `json:"data"`
+			Tests    int            `json:"tests"`
+			Warnings []string       `json:"warnings"`
+			Findings []rego.Finding `json:"findings"`
+			Regal    bool           `json:"regal"` // it was asked, too
+		}{"cordon.policy.check/v1", engine.Revision(), engine.Data(), len(results), warnings, append([]rego.Finding{}, found...), err == nil})
 	}
 	for _, w := range warnings {
 		a.remark("warning: %s", w)
+	}
+	for _, f := range found {
+		hint := ""
+		if f.Hint != "" {
+			hint = " (" + f.Hint + ")"
+		}
+		a.remark("warning: %s%s [%s]", f, hint, f.Code)
+	}
+	if errors.Is(err, errNoRegal) {
+		a.remark("%s", err)
 	}
 	fmt.Fprintf(a.stdout, "ok: policy %.19s data %.19s with %d tests passed\n", engine.Revision(), engine.Data(), len(results))
 	return nil

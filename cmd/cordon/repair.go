@@ -50,7 +50,7 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 		return nil, err
 	}
 	out.Policy, out.Data = engine.Revision(), engine.Data()
-	if engine.Decide(ctx, asked).Allow {
+	if engine.Allows(ctx, asked) {
 		out.Remark = "the policy as it stands now allows it already"
 		return out, nil
 	}

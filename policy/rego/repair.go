@@ -63,7 +63,7 @@ const (
 // Guard says why no edit of data may allow r: something that no table decides refuses it. It
 // is "" if there is no such thing.
 func (e *Engine) Guard(ctx context.Context, r *policy.Request) string {
-	d := e.Decide(ctx, r)
+	d := e.unhurried().Decide(ctx, r)
 	switch {
 	case r.Device.State == policy.StateQuarantined:
 		return fmt.Sprintf("device %s is quarantined: who ends the quarantine decides that, not the policy's data", r.Device.ID)
@@ -83,7 +83,7 @@ func (e *Engine) Guard(ctx context.Context, r *policy.Request) string {
 // labels, so a rule that compares with a constant is not repaired. The order is that of the search: see Weigh.
 func (e *Engine) Repairs(ctx context.Context, r *policy.Request, around Around) ([]Repair, error) {
 	document, _ := readData(e.folder.data)
-	s := &search{engine: e, request: r, document: document, around: around, atoms: atomsOf(r)}
+	s := &search{engine: e.unhurried(), request: r, document: document, around: around, atoms: atomsOf(r)}
 	first, err := s.from(ctx, nil, map[string]bool{})
 	if err != nil {
 		return nil, err
@@ -518,4 +518,9 @@ func (s *search) whole(edits []Edit) any {
 		}
 	}
 	return document
+}
+
+// Allows reports whether e allows r, with more time to answer than Decide gives it.
+func (e *Engine) Allows(ctx context.Context, r *policy.Request) bool {
+	return e.unhurried().Decide(ctx, r).Allow
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"cordon/policy"
 )
@@ -111,13 +112,14 @@ func (v Vocabulary) With(w Vocabulary) Vocabulary {
 // Table asks the policy about every role × class of device × protocol × direction × operation ×
 // state of v, and returns the answers in that order. The subject has AE titles of its own, and
 // the device neither profile nor labels; what rules make of those, or of an operation's other
-// facts, is not in the table. It blocks for 250 ms for a question at most; a question without a
-// clear answer is an error.
+// facts, is not in the table. A question without a clear answer within 10 s
+// is an error.
 func (e *Engine) Table(ctx context.Context, v Vocabulary) ([]Cell, error) {
 	titled, err := e.titled()
 	if err != nil {
 		return nil, err
 	}
+	titled.reason = nil // nobody is told one, and most cells are refusals
 	var cells []Cell
 	for _, role := range slices.Sorted(maps.Keys(v.Roles)) {
 		for _, kind := range v.Roles[role] {
@@ -148,7 +150,7 @@ func (e *Engine) titled() (*Engine, error) {
 	document, _ := readData(e.folder.data)
 	bound, ok := document["ae_titles"].(map[string]any)
 	if !ok {
-		return e, nil
+		return e.unhurried(), nil
 	}
 	bound = maps.Clone(bound)
 	for _, kind := range tableKinds {
@@ -158,14 +160,23 @@ func (e *Engine) titled() (*Engine, error) {
 	return e.withData(document)
 }
 
-// withData returns an engine with the rules of e over other facts. It has no files of its own:
-// it is for asking what would be, not for deciding.
+// maxTried bounds one question about what would be. Nobody waits for it at a device, and a busy
+// machine must not make it a refusal.
+const maxTried = 10 * time.Second
+
+// withData returns an engine with the rules of e over other facts. It has no data files of its
+// own: it is for asking what would be, not for deciding.
 func (e *Engine) withData(document map[string]any) (*Engine, error) {
-	other := &Engine{folder: &folder{rules: e.folder.rules}, compiler: e.compiler, store: newStore(document), limit: e.limit, revision: e.revision}
+	other := &Engine{folder: &folder{rules: e.folder.rules}, compiler: e.compiler, store: newStore(document), limit: maxTried, revision: e.revision}
 	if err := other.prepare(); err != nil {
 		return nil, fmt.Errorf("prepare policy: %w", err)
 	}
 	return other, nil
+}
+
+// unhurried returns e as it is asked about what would be.
+func (e *Engine) unhurried() *Engine {
+	return &Engine{folder: e.folder, compiler: e.compiler, store: e.store, verdict: e.verdict, reason: e.reason, limit: maxTried, revision: e.revision, data: e.data}
 }
 
 // cellQuestion is a cell together with what is asked for it.

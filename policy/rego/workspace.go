@@ -20,6 +20,7 @@ const (
   "json.schemas": [{ "fileMatch": ["/data.json"], "url": "./data.schema.json" }],
   "opa.schema": "./input.schema.json",
   "opa.roots": ["${workspaceFolder}"],
+  "opa.strictMode": true,
   "[rego]": { "editor.insertSpaces": false }
 }
 `
