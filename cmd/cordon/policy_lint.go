@@ -71,8 +71,17 @@ func regal(ctx context.Context, dir string) ([]rego.Finding, error) {
 	cmd.Stdout = &out
 	cmd.WaitDelay = time.Second
 	err = cmd.Run()
+	found, bad := readRegal(out.text, dir)
+	if bad != nil { // it exits with 3 if it finds something
+		return nil, fmt.Errorf("%s said nothing that could be read: %w", program, errors.Join(err, bad))
+	}
+	return found, nil
+}
+
+// readRegal reads what "regal lint --format json" writes.
+func readRegal(text []byte, dir string) (found []rego.Finding, err error) {
 	var report struct {
-		Violations []struct {
+		Violations *[]struct {
 			Title, Description string
 			Location           struct {
 				File     string
@@ -80,12 +89,14 @@ func regal(ctx context.Context, dir string) ([]rego.Finding, error) {
 			}
 		}
 	}
-	if bad := json.Unmarshal(out.text, &report); bad != nil { // it exits with 3 if it finds something
-		return nil, fmt.Errorf("%s said nothing that could be read: %w", program, errors.Join(err, bad))
+	if err := json.Unmarshal(text, &report); err != nil {
+		return nil, err
 	}
-	var found []rego.Finding
-	for _, v := range report.Violations {
-		found = append(found, rego.Finding{Warning: true, Problem: rego.Problem{File: filepath.Join(dir, v.Location.File), Line: v.Location.Row, Column: v.Location.Col,
+	if report.Violations == nil {
+		return nil, errors.New("no list of violations")
+	}
+	for _, v := range *report.Violations {
+		found = append(found, rego.Finding{Warning: true, Problem: rego.Problem{File: filepath.Join(dir, filepath.FromSlash(v.Location.File)), Line: v.Location.Row, Column: v.Location.Col,
 			Code: "regal." + v.Title, Message: strings.TrimSpace(v.Description)}})
 	}
 	return found, nil

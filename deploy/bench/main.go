@@ -4,10 +4,11 @@
 // All run as processes of their own, in turn, in one run, on loopback.
 //
 //	go run ./deploy/bench > figures.md
+//	go run ./deploy/bench -decisions        # the policy alone, beside an OPA server
 //
 // Read main.go for what is measured, report.go for how it is compared, gateway.go, bare.go and today.go for those that are,
-// small.go, load.go and images.go for the clients and devices, proc.go for how CPU and
-// memory are read.
+// small.go, load.go and images.go for the clients and devices, decisions.go for the policy alone, proc.go
+// for how CPU and memory are read.
 //
 // Compare the columns of one table only: machines differ, and other work on the same
 // machine disturbs all columns alike. CPU time is user and system time of all processes
@@ -100,7 +101,11 @@ func run(ctx context.Context) error {
 	seconds := flag.Duration("for", 2*time.Second, "length of one measurement under load")
 	idle := flag.Int("idle", 1000, "idle sessions held")
 	only := flag.String("only", "", "only rows whose name contains this")
+	decide := flag.Bool("decisions", false, "measure decisions alone, beside an OPA server that is asked over loopback")
 	flag.Parse()
+	if *decide {
+		return decisions(ctx, *seconds)
+	}
 	w, err := newWorld(ctx)
 	if err != nil {
 		return err

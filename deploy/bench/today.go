@@ -90,8 +90,22 @@ device_classes := {
 `
 )
 
-// prepareToday reports what is missing for it. The OPA server is of the version that is
-// linked into the gateway.
+// installOPA builds the OPA server into dir, of the version that is linked into the gateway.
+func installOPA(ctx context.Context, dir string) error {
+	const module = "github.com/open-policy-agent/opa"
+	version, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", module).Output()
+	if err != nil {
+		return fmt.Errorf("find the version of %s: %w", module, err)
+	}
+	install := exec.CommandContext(ctx, "go", "install", module+"@"+strings.TrimSpace(string(version)))
+	install.Env = append(os.Environ(), "GOBIN="+dir)
+	if out, err := install.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the OPA server: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// prepareToday reports what is missing for it.
 func (w *world) prepareToday(ctx context.Context) error {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		return err
@@ -100,17 +114,10 @@ func (w *world) prepareToday(ctx context.Context) error {
 	if err != nil || !bytes.Contains(features, []byte("http_auth_request_module")) {
 		return errors.Join(errors.New("this nginx has no auth_request"), err)
 	}
-	const module = "github.com/open-policy-agent/opa"
-	version, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", module).Output()
-	if err != nil {
-		return fmt.Errorf("find the version of %s: %w", module, err)
-	}
 	fmt.Fprintln(os.Stderr, "building the OPA server")
 	w.today = filepath.Join(filepath.Dir(w.dir), "today")
-	install := exec.CommandContext(ctx, "go", "install", module+"@"+strings.TrimSpace(string(version)))
-	install.Env = append(os.Environ(), "GOBIN="+w.today)
-	if out, err := install.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the OPA server: %w\n%s", err, out)
+	if err := installOPA(ctx, w.today); err != nil {
+		return err
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(w.today, "ward.rego"), []byte(wardRego), 0o644),
