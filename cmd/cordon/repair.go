@@ -80,7 +80,23 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 		}
 	}
 	out.Try = []string{"cordon policy check", "cordon policy replay --since " + from, "cordon reload"}
+	if grant := a.proposeGrant(asked); grant != "" {
+		out.Try = append(out.Try, grant)
+	}
 	return out, nil
+}
+
+// proposeGrant returns the command that would permit it for a time and leave the policy as it
+// is, if this program has one. It was not tried.
+func (a *app) proposeGrant(asked *policy.Request) string {
+	if asked.Operation.Class == "" || asked.Operation.Class == policy.ClassSession {
+		return "" // what a grant names is an operation
+	}
+	c, _, err := newRoot(a).Find([]string{"access", "grant"})
+	if err != nil || c.Name() != "grant" {
+		return ""
+	}
+	return fmt.Sprintf("for a time only: %s %s/%s --device %s --class %s --for 4h --reason WHY", c.CommandPath(), asked.Subject.Kind, asked.Subject.ID, asked.Device.ID, asked.Operation.Class)
 }
 
 // noRepair says why an entry is not the policy's to repair, or "".
@@ -172,7 +188,7 @@ func (a *app) printRepairs(out *repaired) {
 		p("", "%d recorded decisions could not be asked again and are not counted", out.Lost)
 	}
 	p("", "nothing is changed; lines are those of the file once the edits above them are made")
-	a.remark("next: edit, then %s", strings.Join(out.Try, ", "))
+	a.remark("next: edit, then %s", strings.Join(out.Try, "\n      "))
 }
 
 // effectInWords says what a repair would have changed.

@@ -49,6 +49,7 @@ type Engine struct {
 // reason usually says more of a request than the verdict depends on, so the two
 // are apart, and a talkative reason costs allowed requests nothing.
 type question struct {
+	text  string
 	query rego.PreparedEvalQuery
 	key   keyPlan
 	cache cache
@@ -155,6 +156,15 @@ func (e *Engine) defines(name string) bool { return len(e.compiler.GetRulesExact
 
 // question prepares text, which asks for the named answers.
 func (e *Engine) question(text string, names ...string) (*question, error) {
+	var asked []any
+	for _, n := range names {
+		asked = append(asked, answerRef(n))
+	}
+	return e.questionOf(text, planKey(newReads(e.compiler).of(asked...)))
+}
+
+// questionOf prepares text, whose answers depend on what key says.
+func (e *Engine) questionOf(text string, key keyPlan) (*question, error) {
 	query, err := rego.New(
 		rego.Query(text),
 		rego.Compiler(e.compiler),
@@ -166,11 +176,7 @@ func (e *Engine) question(text string, names ...string) (*question, error) {
 	if err != nil {
 		return nil, err
 	}
-	var asked []any
-	for _, n := range names {
-		asked = append(asked, answerRef(n))
-	}
-	return &question{query, planKey(newReads(e.compiler).of(asked...)), cache{entries: map[string]entry{}}}, nil
+	return &question{text, query, key, cache{entries: map[string]entry{}}}, nil
 }
 
 // recall returns the answer that an equal request had.

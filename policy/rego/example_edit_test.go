@@ -122,7 +122,7 @@ func TestExampleEdit(t *testing.T) {
 		if want := slices.Contains([]string{"association", "echo", "find"}, s.name); d.Allow != want {
 			t.Errorf("%s: %+v", s.name, d)
 		}
-		if s.name == "get" && d.Reason != "DICOM service get is not permitted for role nurse" {
+		if d := after.Decide(t.Context(), r); s.name == "get" && d.Reason != "DICOM service get is not permitted for role nurse" {
 			t.Errorf("get is refused because %q", d.Reason)
 		}
 	}

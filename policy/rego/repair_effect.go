@@ -40,7 +40,9 @@ type asked struct {
 }
 
 // NewHistory begins a record of what is asked of the rules of e.
-func (e *Engine) NewHistory() *History { return &History{engine: e.unhurried(), questions: map[string]*asked{}} }
+func (e *Engine) NewHistory() *History {
+	return &History{engine: e.unhurried(), questions: map[string]*asked{}}
+}
 
 // Add counts what rec records, if a policy was asked then. It does not keep rec.
 func (h *History) Add(_ context.Context, rec *Recorded) error {

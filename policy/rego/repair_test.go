@@ -3,6 +3,7 @@ package rego
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -244,4 +245,40 @@ func TestEditYAML(t *testing.T) {
 			t.Errorf("%q means %v (%v)", c.want, after, problems)
 		}
 	}
+}
+
+// TestRepairWithoutPlace edits data that cannot be edited by a line: the repair stands, and no
+// line is shown that would not do.
+func TestRepairWithoutPlace(t *testing.T) {
+	e := patient(t, write(t, map[string]string{"p.rego": `package cordon
+default allow := false
+allow if input.device.id in data.friends[input.subject.id]
+`, "data.yaml": "friends:\n  dr.kim:\n    - mon-1"})) // no end of line to add one behind
+	found, err := e.Repairs(t.Context(), request("nurse"), Around{})
+	if err != nil || len(found) != 1 || found[0].Edits[0].Value != "mon-7" {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	if x := found[0].Edits[0]; x.File != "" || x.Line != 0 || x.After != "" {
+		t.Errorf("it is said to be written as %+v", x)
+	}
+}
+
+// TestRepairOfLargeData searches in the data of a large site, and stays within its bounds.
+func TestRepairOfLargeData(t *testing.T) {
+	dir := shippedDir(t)
+	var titles strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&titles, "  user/u-%d: [WS-%d]\n", i, i)
+	}
+	file := dir + "/data.yaml"
+	text := strings.Replace(string(mustRead(t, file)), "ae_titles: {}\n", "ae_titles:\n"+titles.String(), 1)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	found, err := patient(t, dir).Repairs(t.Context(), dicomRequest("dicom:A-ASSOCIATE", policy.ClassSession, "calling_ae", "WARD-4"), Around{})
+	if err != nil || len(found) != 3 {
+		t.Errorf("%d found, %v", len(found), err)
+	}
+	t.Logf("in %v", time.Since(start))
 }

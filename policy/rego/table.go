@@ -119,7 +119,6 @@ func (e *Engine) Table(ctx context.Context, v Vocabulary) ([]Cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	titled.reason = nil // nobody is told one, and most cells are refusals
 	var cells []Cell
 	for _, role := range slices.Sorted(maps.Keys(v.Roles)) {
 		for _, kind := range v.Roles[role] {
@@ -150,7 +149,7 @@ func (e *Engine) titled() (*Engine, error) {
 	document, _ := readData(e.folder.data)
 	bound, ok := document["ae_titles"].(map[string]any)
 	if !ok {
-		return e.unhurried(), nil
+		return e.withData(document)
 	}
 	bound = maps.Clone(bound)
 	for _, kind := range tableKinds {
@@ -165,10 +164,11 @@ func (e *Engine) titled() (*Engine, error) {
 const maxTried = 10 * time.Second
 
 // withData returns an engine with the rules of e over other facts. It has no data files of its
-// own: it is for asking what would be, not for deciding.
+// own, and gives no reasons: it is for asking what would be, not for deciding.
 func (e *Engine) withData(document map[string]any) (*Engine, error) {
 	other := &Engine{folder: &folder{rules: e.folder.rules}, compiler: e.compiler, store: newStore(document), limit: maxTried, revision: e.revision}
-	if err := other.prepare(); err != nil {
+	var err error
+	if other.verdict, err = other.questionOf(e.verdict.text, e.verdict.key); err != nil {
 		return nil, fmt.Errorf("prepare policy: %w", err)
 	}
 	return other, nil
