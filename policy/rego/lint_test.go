@@ -84,6 +84,7 @@ func TestLint(t *testing.T) {
 		{code: "policy.lint.class", file: "data.yaml", old: "[control]", new: "[unknown]", want: `data.yaml:8:11: an operation of class unknown`},
 		{code: "policy.lint.service", file: "data.yaml", old: "[find]", new: "[find, retrieve]", want: `data.yaml:11:17: "retrieve" is no service of DICOM`},
 		{code: "policy.lint.title", file: "data.yaml", old: "[KIM-WS]", new: "[KIM-WORKSTATION-4]", want: `data.yaml:13:14: "KIM-WORKSTATION-4" is no AE title`},
+		{code: "policy.lint.title", file: "data.yaml", old: "[KIM-WS]", new: `['KIM\WS']`, want: `is no AE title`},
 		{code: "policy.lint.title", file: "data.yaml", old: "user/kim", new: "dr.kim", want: `data.yaml:13:3: "dr.kim" is nobody`},
 		{code: "policy.lint.broad", file: "data.yaml", old: `"*": [read]`, new: `"*": [read, write]`, want: "data.yaml:5:17: role biomed may write on every device at any time"},
 		{code: "policy.lint.broad", file: "data.yaml", old: "[KIM-WS]", new: `["*"]`, want: "data.yaml:13:14: user/kim may call from any AE title"},

@@ -199,6 +199,11 @@ func TestWeigh(t *testing.T) {
 	if x := wide.Effect; x.Asked != 1 || x.Allowed != 3 || x.People != 2 || x.Denied != 0 || !slices.Equal(x.Examples, []string{"C1", "C3"}) {
 		t.Errorf("wide %+v", x)
 	}
+	// A role is for one person, and the others' questions stay as they were.
+	role := found[slices.IndexFunc(found, func(p Repair) bool { return p.Edits[0].Kind == EditRole })]
+	if x := role.Effect; x.Asked != 1 || x.Allowed != 0 {
+		t.Errorf("role %+v", x)
+	}
 	for i := 1; i < len(found); i++ {
 		if found[i].Effect.Allowed < found[i-1].Effect.Allowed {
 			t.Errorf("%d comes after %d", found[i].Effect.Allowed, found[i-1].Effect.Allowed)
@@ -281,4 +286,12 @@ func TestRepairOfLargeData(t *testing.T) {
 		t.Errorf("%d found, %v", len(found), err)
 	}
 	t.Logf("in %v", time.Since(start))
+}
+
+// TestRepairsNameNoPatient keeps what tells of patients out of proposals.
+func TestRepairsNameNoPatient(t *testing.T) {
+	r := request("nurse")
+	if atoms := atomsOf(r); slices.Contains(atoms, "4711") || !slices.Contains(atoms, "2.5.1") {
+		t.Errorf("strings of a request: %q", atoms)
+	}
 }
