@@ -92,7 +92,7 @@ func (a *app) proposeGrant(asked *policy.Request) string {
 	if asked.Operation.Class == "" || asked.Operation.Class == policy.ClassSession {
 		return "" // what a grant names is an operation
 	}
-	c, _, err := newRoot(a).Find([]string{"access", "grant"})
+	c, _, err := newRoot(&app{}).Find([]string{"access", "grant"}) // of an app of its own: making commands resets the flags
 	if err != nil || c.Name() != "grant" {
 		return ""
 	}
