@@ -45,7 +45,7 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 	if out.Remark = noRepair(e); out.Remark != "" {
 		return out, nil
 	}
-	engine, err := loadPolicy(c)
+	engine, err := granted(c)(loadPolicy(c))
 	if err != nil {
 		return nil, err
 	}

@@ -288,7 +288,7 @@ func (l *linter) unread() {
 		})
 	}
 	for _, name := range sortedNames(l.document) {
-		if !all && !read[name] && name != accessFolder {
+		if !all && !read[name] && name != accessName {
 			l.inData([]string{name}, didYouMean(name, sortedNames(read)), "no rule reads data.%s", name)
 		}
 	}

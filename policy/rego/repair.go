@@ -201,13 +201,10 @@ func (s *search) look(ctx context.Context, edits []Edit, seen map[string]bool) (
 	defer cancel()
 	stop := topdown.NewCancel()
 	defer context.AfterFunc(ctx, stop.Cancel)()
-	t := &lookups{seen: seen, ours: func(name string) bool { _, ok := s.document[name]; return ok && name != accessFolder }}
+	t := &lookups{seen: seen, ours: func(name string) bool { _, ok := s.document[name]; return ok && name != accessName }}
 	_, err = e.verdict.ask(ctx, input(r), stop, rego.EvalQueryTracer(t), rego.EvalRuleIndexing(false))
 	return t.news, err
 }
-
-// accessFolder is where the gateway's own facts are in the data. They are not edited by hand.
-const accessFolder = "access"
 
 // lookups notes which places of the data are looked into.
 type lookups struct {

@@ -166,7 +166,9 @@ const maxTried = 10 * time.Second
 // withData returns an engine with the rules of e over other facts. It has no data files of its
 // own, and gives no reasons: it is for asking what would be, not for deciding.
 func (e *Engine) withData(document map[string]any) (*Engine, error) {
-	other := &Engine{folder: &folder{rules: e.folder.rules}, compiler: e.compiler, store: newStore(document), limit: maxTried, revision: e.revision}
+	document = maps.Clone(document)
+	document[accessName] = e.document[accessName]
+	other := &Engine{folder: &folder{rules: e.folder.rules}, compiler: e.compiler, document: document, store: newStore(document), limit: maxTried, revision: e.revision}
 	var err error
 	if other.verdict, err = other.questionOf(e.verdict.text, e.verdict.key); err != nil {
 		return nil, fmt.Errorf("prepare policy: %w", err)
@@ -176,7 +178,7 @@ func (e *Engine) withData(document map[string]any) (*Engine, error) {
 
 // unhurried returns e as it is asked about what would be.
 func (e *Engine) unhurried() *Engine {
-	return &Engine{folder: e.folder, compiler: e.compiler, store: e.store, verdict: e.verdict, reason: e.reason, limit: maxTried, revision: e.revision, data: e.data}
+	return &Engine{folder: e.folder, compiler: e.compiler, document: e.document, store: e.store, verdict: e.verdict, reason: e.reason, limit: maxTried, revision: e.revision, data: e.data}
 }
 
 // cellQuestion is a cell together with what is asked for it.

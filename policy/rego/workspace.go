@@ -50,7 +50,7 @@ func (e *Engine) WriteWorkspace(dir string) error {
 		return err
 	}
 	for _, s := range slices.Concat(e.folder.rules, e.folder.tests, e.folder.data) {
-		if !strings.HasPrefix(s.Name, accessFolder+"/") { // the gateway's own
+		if !strings.HasPrefix(s.Name, accessName+"/") { // the gateway's own
 			contents[s.Name] = s.Text
 		}
 	}

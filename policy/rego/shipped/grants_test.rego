@@ -65,9 +65,9 @@ test_grant_beside_a_role if {
 	}
 	not cordon.valid_until with input as session("nurse", "monitor/bedside", "active") with data.access.grants as also
 	cordon.valid_until == 100 with input as operation("nurse", "monitor/bedside", "active", "write") with data.access.grants as also
-	cordon.valid_until == 100 with input as operation("nurse", "imaging/ct", "active", "read") with data.access.grants as also
-	cordon.valid_until == 100 with input as operation("nurse", "imaging/ct", "active", "session") with data.access.grants as also
-	cordon.valid_until == 100 with input as session("nurse", "imaging/ct", "active") with data.access.grants as also
+	cordon.valid_until == 100 with input as operation("nurse", "pump/infusion", "active", "read") with data.access.grants as also
+	cordon.valid_until == 100 with input as operation("nurse", "pump/infusion", "active", "session") with data.access.grants as also
+	cordon.valid_until == 100 with input as session("nurse", "pump/infusion", "active") with data.access.grants as also
 	cordon.reason == "control on monitor/bedside is not permitted for role nurse" with input as operation("nurse", "monitor/bedside", "active", "control")
 }
 
@@ -96,8 +96,9 @@ test_grant_overrides_nothing if {
 test_grant_over_dicom if {
 	all := {"user/someone": {"G-1": {"device": "dev-1", "device_class": "", "classes": ["read", "query", "write"], "until_ns": 100}}}
 	every service in ["find", "get", "store", "mpps"] {
-		cordon.allow with input as imaging("nurse", "active", service) with data.access.grants as all with data.ae_titles as titles
-		cordon.valid_until == 100 with input as imaging("nurse", "active", service) with data.access.grants as all with data.ae_titles as titles
+		asked_by_nurse := imaging("nurse", "active", service)
+		cordon.allow with input as asked_by_nurse with data.access.grants as all with data.ae_titles as titles with data.dicom_services as {}
+		cordon.valid_until == 100 with input as asked_by_nurse with data.access.grants as all with data.ae_titles as titles with data.dicom_services as {}
 	}
 	cordon.allow with input as imaging("nurse", "active", "association") with data.access.grants as all with data.ae_titles as titles
 	not cordon.allow with input as imaging("nurse", "active", "association") with data.access.grants as all with data.ae_titles as {}
