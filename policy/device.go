@@ -16,6 +16,7 @@ const (
 	StateActive      = "active"
 	StateQuarantined = "quarantined"
 	StateMaintenance = "maintenance"
+	StateLearning    = "learning" // for a time, more is permitted so that it is seen
 )
 
 // Service is one protocol on one port of a device.

@@ -108,27 +108,8 @@ func (r *Replay) under(d *policy.Decision) bool {
 // Add asks what rec records once more. It blocks for 500 ms at most and does not keep rec.
 // An error says that ctx ended.
 func (r *Replay) Add(ctx context.Context, rec *Recorded) error {
-	why := notPolicys(rec)
-	if why == "" && !r.under(&rec.Decision) {
-		why = "what was granted then is not kept here any more"
-	}
 	q := &r.request
-	if len(rec.Input) == 0 {
-		*q = policy.Request{}
-	} else {
-		lacks, buf, err := readRecorded(rec.Input, r.buf, q)
-		r.buf = buf
-		if err != nil {
-			*q = policy.Request{}
-			err = fmt.Errorf("its input is not what this version asks: %.100s", err)
-		} else if l := slices.IndexFunc(lacks, r.engine.verdict.key.reads); l >= 0 {
-			err = fmt.Errorf("it does not say %s, which the policy reads", leafPaths[lacks[l]])
-		}
-		if why == "" && err != nil {
-			why = err.Error()
-		}
-	}
-	if why != "" {
+	if why := r.read(rec); why != "" {
 		r.put(ctx, rec, q, NotReplayed, policy.Decision{Reason: why})
 		return nil
 	}
@@ -151,6 +132,32 @@ func (r *Replay) Add(ctx context.Context, rec *Recorded) error {
 		r.sameDenied++
 	}
 	return nil
+}
+
+// read reads what rec asked into r.request, as far as it can be read, and says why that cannot be
+// asked again, or "".
+func (r *Replay) read(rec *Recorded) (why string) {
+	why = notPolicys(rec)
+	if why == "" && !r.under(&rec.Decision) {
+		why = "what was granted then is not kept here any more"
+	}
+	q := &r.request
+	if len(rec.Input) == 0 {
+		*q = policy.Request{}
+		return why
+	}
+	lacks, buf, err := readRecorded(rec.Input, r.buf, q)
+	r.buf = buf
+	if err != nil {
+		*q = policy.Request{}
+		err = fmt.Errorf("its input is not what this version asks: %.100s", err)
+	} else if l := slices.IndexFunc(lacks, r.engine.verdict.key.reads); l >= 0 {
+		err = fmt.Errorf("it does not say %s, which the policy reads", leafPaths[lacks[l]])
+	}
+	if why == "" && err != nil {
+		why = err.Error()
+	}
+	return why
 }
 
 // notPolicys says why a decision was no policy's, or "".
