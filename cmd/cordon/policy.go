@@ -15,7 +15,8 @@ import (
 
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
-	c.AddCommand(policyNewCommand(a), policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a), policyPatchesCommand(a))
+	c.AddCommand(policyNewCommand(a), policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a),
+		policyLearnCommand(a), policyPatchesCommand(a))
 	return c
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -134,18 +133,9 @@ func labelsInUse(c *config.Config) map[string][]string {
 
 // readHistory reads what was asked from since until until, on all processors.
 func (a *app) readHistory(ctx context.Context, log *audit.Reader, engine *rego.Engine, since, until time.Time) (*rego.History, error) {
-	extent, err := log.Since(since)
+	read := &recordedTime{log: log, since: since, until: until}
+	parts, err := readRecorded(ctx, a, read, func() (*rego.History, error) { return engine.NewHistory(), nil })
 	if err != nil {
-		return nil, err
-	}
-	parts := make([]*rego.History, runtime.GOMAXPROCS(0))
-	var takers []taker
-	for i := range parts {
-		parts[i] = engine.NewHistory()
-		takers = append(takers, parts[i].Add)
-	}
-	w := &replayWork{log: log, spans: share(extent.Spans, 2*len(parts)), since: since, until: until}
-	if err := a.readDecisions(ctx, w, takers); err != nil {
 		return nil, err
 	}
 	for _, p := range parts[1:] {

@@ -153,71 +153,85 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 
 // replayLog asks engine what was recorded from since until until, on all processors.
 func (a *app) replayLog(ctx context.Context, log *audit.Reader, engine *rego.Engine, c *config.Config, since, until time.Time) (*replayed, error) {
-	extent, err := log.Since(since)
-	if err != nil {
-		return nil, err
-	}
 	high := map[string]bool{}
 	for _, d := range c.Devices {
 		high[d.ID] = d.Criticality == "high"
 	}
-	parts := make([]*rego.Replay, runtime.GOMAXPROCS(0))
-	w := &replayWork{log: log, spans: share(extent.Spans, 2*len(parts)), since: since, until: until}
-	var takers []taker
-	for i := range parts {
-		parts[i] = engine.NewReplay(func(device string) bool { return high[device] })
-		if err := parts[i].AccessBy(func(revision, data string) ([]byte, bool) { return accessThen(c, revision, data) }); err != nil {
-			return nil, err
-		}
-		takers = append(takers, parts[i].Add)
-	}
-	if err := a.readDecisions(ctx, w, takers); err != nil {
+	read := &recordedTime{log: log, since: since, until: until}
+	parts, err := readRecorded(ctx, a, read, func() (*rego.Replay, error) {
+		r := engine.NewReplay(func(device string) bool { return high[device] })
+		return r, r.AccessBy(accessThen(c))
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, p := range parts[1:] {
 		parts[0].Join(p)
 	}
-	return &replayed{Schema: "cordon.replay/v1", Since: since.UTC(), Until: until.UTC(), Report: parts[0].Report(), Gaps: w.gaps.Load(), Torn: extent.Torn}, nil
+	return &replayed{Schema: "cordon.replay/v1", Since: since.UTC(), Until: until.UTC(), Report: parts[0].Report(), Gaps: read.gaps.Load(), Torn: read.torn}, nil
 }
 
-// taker is given one recorded decision after the other.
-type taker func(context.Context, *rego.Recorded) error
+// recordedTime is a part of the log that is read by several workers.
+type recordedTime struct {
+	log          *audit.Reader
+	since, until time.Time
 
-// readDecisions gives the decisions of w to takers, each in a goroutine of its own, and shows
-// how far it is.
-func (a *app) readDecisions(ctx context.Context, w *replayWork, takers []taker) error {
+	spans      []audit.Span
+	torn       int64        // bytes behind the last entry that are no entry
+	next       atomic.Int64 // the span to be taken next
+	read, gaps atomic.Int64 // entries
+}
+
+// readRecorded hands all decisions of a time to one taker for each processor, which it returns, and shows how far it is.
+func readRecorded[T interface {
+	Add(context.Context, *rego.Recorded) error
+}](ctx context.Context, a *app, w *recordedTime, taker func() (T, error)) ([]T, error) {
+	extent, err := w.log.Since(w.since)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]T, runtime.GOMAXPROCS(0))
+	for i := range parts {
+		if parts[i], err = taker(); err != nil {
+			return nil, err
+		}
+	}
+	w.spans, w.torn = share(extent.Spans, 2*len(parts)), extent.Torn
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var workers sync.WaitGroup
-	for _, take := range takers {
+	for i := range parts {
 		workers.Go(func() {
-			if err := w.run(ctx, take); err != nil {
+			if err := w.run(ctx, parts[i].Add); err != nil {
 				stop(err)
 			}
 		})
 	}
 	done := make(chan struct{})
 	var bar sync.WaitGroup
-	if n := len(w.spans); a.terminal(a.stderr) && !a.quiet && !a.json && n > 0 {
-		bar.Go(func() { progress(a.stderr, &w.read, w.spans[n-1].To-w.spans[0].From, done) })
+	if a.terminal(a.stderr) && !a.quiet && !a.json && len(extent.Spans) > 0 {
+		total := extent.Spans[len(extent.Spans)-1].To - extent.Spans[0].From
+		bar.Go(func() { progress(a.stderr, &w.read, total, done) })
 	}
 	workers.Wait()
 	close(done)
 	bar.Wait()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	return nil
+	return parts, nil
 }
 
-// accessThen is what was granted when a policy decided, from where it is kept.
-func accessThen(c *config.Config, revision, data string) ([]byte, bool) {
-	archive, err := os.ReadFile(revisionPath(c, revision, data))
-	if err != nil {
-		return nil, false
+// accessThen tells what was granted when a policy decided, from where it is kept.
+func accessThen(c *config.Config) func(revision, data string) ([]byte, bool) {
+	return func(revision, data string) ([]byte, bool) {
+		archive, err := os.ReadFile(revisionPath(c, revision, data))
+		if err != nil {
+			return nil, false
+		}
+		x, err := rego.ReadDigests(archive)
+		return x.Access, err == nil
 	}
-	x, err := rego.ReadDigests(archive)
-	return x.Access, err == nil
 }
 
 // share cuts spans so that there are at least n, if there are as many entries. Beginning
@@ -236,18 +250,8 @@ func share(spans []audit.Span, n int) (out []audit.Span) {
 	return out
 }
 
-// replayWork is what the workers of a replay share.
-type replayWork struct {
-	log          *audit.Reader
-	spans        []audit.Span
-	since, until time.Time
-
-	next       atomic.Int64 // the span to be taken next
-	read, gaps atomic.Int64 // entries
-}
-
-// run gives spans to take until none is left.
-func (w *replayWork) run(ctx context.Context, take taker) error {
+// run hands the decisions of spans to add until no span is left.
+func (w *recordedTime) run(ctx context.Context, add func(context.Context, *rego.Recorded) error) error {
 	for {
 		i := int(w.next.Add(1)) - 1
 		if i >= len(w.spans) {
@@ -272,7 +276,7 @@ func (w *replayWork) run(ctx context.Context, take taker) error {
 				e.Decision.Cause = policy.Cause(e.Kind)
 			}
 			rec := rego.Recorded{Index: e.Index, Time: e.Time, Code: e.Code, Input: e.Input, Decision: e.Decision}
-			if err := take(ctx, &rec); err != nil {
+			if err := add(ctx, &rec); err != nil {
 				return err
 			}
 		}

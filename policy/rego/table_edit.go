@@ -178,8 +178,6 @@ func pairsOf(n yamlast.Node) []*yamlast.MappingValueNode {
 	return nil
 }
 
-func keyOf(v *yamlast.MappingValueNode) string { return v.Key.GetToken().Value }
-
 // columnOf is how far an entry is indented.
 func columnOf(v *yamlast.MappingValueNode) int { return v.Key.GetToken().Position.Column - 1 }
 
