@@ -19,7 +19,7 @@ import (
 func deviceCommand(a *app) *cobra.Command {
 	c := group("device", "The devices behind this gateway")
 	c.AddCommand(deviceAddCommand(a), deviceListCommand(a), deviceShowCommand(a),
-		deviceQuarantineCommand(a), deviceReleaseCommand(a), deviceMaintenanceCommand(a))
+		deviceQuarantineCommand(a), deviceReleaseCommand(a), deviceMaintenanceCommand(a), deviceLearnCommand(a))
 	return c
 }
 

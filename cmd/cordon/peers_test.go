@@ -77,6 +77,7 @@ func TestGateway(t *testing.T) {
 		{"repair", tellRepair},
 		{"reload", tellReload},
 		{"access", tellAccess},
+		{"learning", tellLearning},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

@@ -271,7 +271,7 @@ func eventNotes(events []access.Event) (list []note) {
 
 // noteOf says of a fact its id, what became of it, and what it says.
 func noteOf(f *access.Fact, what string) note {
-	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
+	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Learning: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
 	if f.Kind == access.Quarantine && f.Phase() == access.Over {
 		kind = audit.KindRelease
 	}

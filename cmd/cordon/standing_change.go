@@ -211,7 +211,7 @@ func standingNow(c *config.Config) (access.Ledger, error) {
 func stateNow(l access.Ledger, d *config.Device) (state string, by []access.Fact) {
 	state = l.State(d.ID, d.State)
 	for _, f := range l.Facts {
-		if f.Device == d.ID && f.Phase() == access.InForce && (f.Kind == access.Quarantine || f.Kind == access.Maintenance && state == policy.StateMaintenance) {
+		if f.Device == d.ID && f.Phase() == access.InForce && (f.Kind == access.Quarantine || f.Kind == access.Maintenance && state == policy.StateMaintenance || f.Kind == access.Learning && state == policy.StateLearning) {
 			by = append(by, f)
 		}
 	}

@@ -22,7 +22,7 @@ const (
 	KindStop       Kind = "stop"       // the gateway stopped
 	KindReload     Kind = "reload"     // policy or facts of devices were replaced while the gateway ran, or that was refused: see Note
 	KindGrant      Kind = "grant"      // access for a time was granted, began or ended: see Note, which begins with its id
-	KindWindow     Kind = "window"     // a device's maintenance was announced, began or ended
+	KindWindow     Kind = "window"     // a device's maintenance or learning was announced, began or ended
 	KindQuarantine Kind = "quarantine" // a device was cut off
 	KindRelease    Kind = "release"    // a quarantine ended
 	KindGap        Kind = "gap"        // written by the log itself: it could not record for a while, or a crash tore a write

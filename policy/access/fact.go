@@ -18,6 +18,7 @@ type Kind string
 const (
 	Grant       Kind = "grant"       // lets a subject do classes of operation on a device, or on devices of a class
 	Maintenance Kind = "maintenance" // puts a device in maintenance
+	Learning    Kind = "learning"    // puts a device in learning mode
 	Quarantine  Kind = "quarantine"  // cuts a device off
 )
 
@@ -25,6 +26,7 @@ const (
 const (
 	MaxGrant       = 72 * time.Hour
 	MaxMaintenance = 14 * 24 * time.Hour
+	MaxLearning    = 90 * 24 * time.Hour
 	MaxQuarantine  = 365 * 24 * time.Hour
 	MaxAhead       = 90 * 24 * time.Hour // from when it is made to when it begins
 	MaxReason      = 200                 // bytes
@@ -87,10 +89,10 @@ func (f *Fact) On() string { return cmp.Or(f.Device, f.DeviceClass) }
 
 // check reports the first thing that no fact may say.
 func (f *Fact) check() error {
-	longest, known := map[Kind]time.Duration{Grant: MaxGrant, Maintenance: MaxMaintenance, Quarantine: MaxQuarantine}[f.Kind]
+	longest, known := map[Kind]time.Duration{Grant: MaxGrant, Maintenance: MaxMaintenance, Learning: MaxLearning, Quarantine: MaxQuarantine}[f.Kind]
 	switch {
 	case !known:
-		return fmt.Errorf("kind %.40q: want grant, maintenance or quarantine", f.Kind)
+		return fmt.Errorf("kind %.40q: want grant, maintenance, learning or quarantine", f.Kind)
 	case f.Made.IsZero() || f.From.IsZero():
 		return fmt.Errorf("it has no beginning")
 	case f.From.Sub(f.Made) > MaxAhead:
@@ -221,6 +223,8 @@ func (f *Fact) String() string {
 		return fmt.Sprintf("%s may %s on %s", f.Subject, strings.Join(classes, ", "), f.On())
 	case Maintenance:
 		return f.Device + " in maintenance"
+	case Learning:
+		return f.Device + " in learning mode"
 	}
 	return f.Device + " quarantined"
 }

@@ -183,7 +183,7 @@ func (l Ledger) newID(k Kind) string {
 		for i := range b {
 			b[i] = idAlphabet[int(b[i])%len(idAlphabet)] // some a little more often, which does no harm
 		}
-		id := map[Kind]string{Grant: "G-", Maintenance: "M-", Quarantine: "Q-"}[k] + string(b)
+		id := map[Kind]string{Grant: "G-", Maintenance: "M-", Learning: "L-", Quarantine: "Q-"}[k] + string(b)
 		if _, taken := l.Find(id); !taken {
 			return id
 		}

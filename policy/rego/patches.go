@@ -21,6 +21,12 @@ type Patch struct {
 	Line      int
 }
 
+// Learns reports whether the policy knows what a device in learning mode is: otherwise that is none of
+// the states in which anything is permitted.
+func (e *Engine) Learns() bool {
+	return len(e.compiler.GetRulesExact(append(entryPath(), ast.StringTerm("learning")))) > 0
+}
+
 // Patches are the policy's, sorted by name. A patch that stands in several rules is listed
 // once, with the facts of the first.
 func (e *Engine) Patches() []Patch {
