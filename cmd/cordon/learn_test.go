@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -109,7 +109,7 @@ func tellLearning(t *testing.T, cordon string) {
 	if !strings.Contains(out, `"ended":1`) {
 		t.Errorf("the end of learning says %s", out)
 	}
-	silentEnd(t, live)
+	ends(t, "the session that learning permitted", live)
 	refused()
 
 	// One that ends by itself.
@@ -118,7 +118,7 @@ func tellLearning(t *testing.T, cordon string) {
 	if answer := send(t, live, framed(query)); !strings.Contains(answer, "MSA|AA|Q1") {
 		t.Fatalf("the answer is %q", answer)
 	}
-	silentEnd(t, live)
+	ends(t, "the session that learning permitted", live)
 	refused()
 	stood := 0
 	for line := range strings.Lines(s.must(t, "audit", "tail", "--json", "-n", "1000", "--dir", s.gw())) {
@@ -176,10 +176,40 @@ func tellLearning(t *testing.T, cordon string) {
 	s.must(t, "audit", "verify", "--dir", s.gw())
 }
 
-// silentEnd waits until the gateway ends a session that carries nothing.
-func silentEnd(t *testing.T, c io.Reader) {
-	t.Helper()
-	if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
-		t.Errorf("the session that is not permitted any more got %q, %v", got, err)
+// BenchmarkLearn proposes from a log of CORDON_SOAK decisions (20,000 if it is not set) of 1,000
+// people at 500 devices, as BenchmarkReplay has them: the log is read twice.
+//
+//	CORDON_SOAK=1000000 go test ./cmd/cordon -run '^$' -bench Learn -benchtime 1x -timeout 30m
+func BenchmarkLearn(b *testing.B) {
+	decisions := 20_000
+	if soak := os.Getenv("CORDON_SOAK"); soak != "" {
+		var err error
+		if decisions, err = strconv.Atoi(soak); err != nil {
+			b.Fatal(err)
+		}
 	}
+	gw, c := newGateway(b)
+	engine, err := loadPolicy(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := keepRevision(c, engine); err != nil {
+		b.Fatal(err)
+	}
+	writeDecisions(b, c.Audit.Dir, engine, decisions)
+	var l learned
+	run := 0
+	for b.Loop() {
+		run++
+		l = learned{}
+		out := filepath.Join(b.TempDir(), strconv.Itoa(run))
+		if err := json.Unmarshal([]byte(inProcess(b, exitDone, "policy", "learn", "--dir", gw, "--since", "24h", "--odd-hours", "none", "--out", out, "--json")), &l); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if l.Recorded != int64(decisions) || l.Proven.Kept == 0 || l.Apart == 0 || len(l.Besides) > 0 {
+		b.Errorf("learned from %d of %d: %+v", l.Recorded, decisions, l.Proven)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(decisions), "ns/decision")
+	b.ReportMetric(float64(len(l.Groups)), "groups")
 }

@@ -163,7 +163,7 @@ func (a *app) propose(ctx context.Context, log *audit.Reader, c *config.Config, 
 		found, ok := proofs[0].Result()
 		if ok {
 			out.Proven = found
-			return out, nil
+			return out, p.Finish(ctx)
 		}
 		if err := p.Revise(ctx, proofs[0]); err != nil {
 			return nil, err

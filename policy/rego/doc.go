@@ -15,9 +15,10 @@
 // Read folder.go for what is read from disk, compile.go for what is accepted,
 // engine.go for how a request is decided, access.go for what the gateway adds to the data, reads.go and key.go for why an answer
 // may be given again, cache.go for where it is kept, explain.go for how an old
-// decision is accounted for, suite.go for the folder's own tests, lint.go for slips
-// that compile, table.go for who may do what, repair.go for what would allow a refused request,
-// shipped.go for the policy that comes with Cordon, workspace.go for what is beside it.
+// decision is accounted for, learn.go and propose.go for how what was refused becomes a
+// proposal, suite.go for the folder's own tests, lint.go for slips that compile, table.go for
+// who may do what, repair.go for what would allow a refused request, shipped.go for the policy
+// that comes with Cordon, workspace.go for what is beside it.
 //
 // It does not defend against a policy that is wrong, only against one that is
 // broken: a rule that allows too much is believed. Nor does it check who wrote

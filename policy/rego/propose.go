@@ -30,7 +30,7 @@ type Proposal struct {
 	Further  int64    `json:"further"`     // refused, and in no group because there are too many
 	Groups   []Seen   `json:"groups"`      // those that are kept first; the largest first
 	SetAside []string `json:"tests_aside"` // tests of the policy that say otherwise, and are todo_test_… in the proposal
-	Sources  []Source `json:"-"`           // the files of the proposed folder, sorted by name
+	Sources  []Source `json:"-"`           // the files of the proposed folder, sorted by name; by Finish
 
 	learner *Learner
 	engine  *Engine // as proposed
@@ -74,7 +74,8 @@ type candidate struct {
 // device may do that.
 func (c *candidate) opens() bool { return c.key.connect || c.key.does == policy.ClassSession }
 
-// Propose makes a proposal of what was gathered. Blocks for some milliseconds for each group.
+// Propose makes a proposal of what was gathered. It blocks for some milliseconds for each group. What it
+// returns is to be proven, and then finished.
 func (l *Learner) Propose(ctx context.Context, now time.Time) (*Proposal, error) {
 	e := l.asks.policy
 	p := &Proposal{Policy: e.revision, Data: e.data, Recorded: l.recorded, Allowed: l.allowed, Refused: l.refused, Unasked: l.unasked, Further: l.further,
@@ -301,9 +302,6 @@ func (p *Proposal) settle(ctx context.Context) error {
 		if !again {
 			break
 		}
-	}
-	if err := p.prove(ctx); err != nil {
-		return err
 	}
 	slices.SortStableFunc(p.list, func(a, b *candidate) int { return -compareBool(a.Kept, b.Kept) })
 	p.Groups = []Seen{}

@@ -43,7 +43,6 @@ func (p *Proposal) build(ctx context.Context) error {
 		f.tests = append(f.tests, Source{p.testFile(), text})
 		f.sort()
 	}
-	p.Sources = slices.Concat(f.rules, f.data, []Source{{"input.schema.json", []byte(inputSchema)}})
 	return nil
 }
 

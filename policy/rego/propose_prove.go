@@ -158,18 +158,17 @@ func (p *Proposal) Revise(ctx context.Context, r *Proof) error {
 	return p.settle(ctx)
 }
 
-// prove runs the tests of what is proposed: the new ones, and those the policy has. The table
+// Finish runs the tests of what is proposed: the new ones, and those the policy has. The table
 // in which the shipped tests write out what every role is permitted follows. A test that still
-// says otherwise is set aside: a person has to look at it.
-func (p *Proposal) prove(ctx context.Context) error {
+// says otherwise is set aside: a person has to look at it. It blocks for as long as the tests take.
+func (p *Proposal) Finish(ctx context.Context) error {
 	p.SetAside = []string{}
 	f := p.engine.folder
 	results, err := f.test(ctx, "")
 	if err != nil {
 		return err
 	}
-	if results.Failed() > 0 {
-		f.tests = p.writeOut(f.tests)
+	if results.Failed() > 0 && p.writeOut(f) {
 		if results, err = f.test(ctx, ""); err != nil {
 			return err
 		}
@@ -187,33 +186,25 @@ func (p *Proposal) prove(ctx context.Context) error {
 		f.tests[i].Text = head.ReplaceAllLiteral(f.tests[i].Text, []byte("# It says otherwise than what was learned: change one of them.\ntodo_"+name))
 		p.SetAside = append(p.SetAside, fmt.Sprintf("%s:%d %s", r.File, r.Line, name))
 	}
-	if len(p.SetAside) > 0 {
-		if results, err = f.test(ctx, ""); err != nil {
-			return err
-		}
-		if results.Failed() > 0 {
-			return fmt.Errorf("propose: %d tests fail", results.Failed())
-		}
-	}
-	p.Sources = slices.Concat(p.Sources, f.tests, []Source{{"QUESTIONS.md", p.questions()}})
+	p.Sources = slices.Concat(f.rules, f.data, f.tests, []Source{{"input.schema.json", []byte(inputSchema)}, {"QUESTIONS.md", p.questions()}})
 	slices.SortFunc(p.Sources, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
 // writeOut changes the table "expected" of the shipped tests, a line for each role and device class:
-// that is where a permission is written out a second time.
-func (p *Proposal) writeOut(tests []Source) []Source {
-	tests = slices.Clone(tests)
-	for i, s := range tests {
+// that is where a permission is written out a second time. It reports whether it did.
+func (p *Proposal) writeOut(f *folder) (changed bool) {
+	for i, s := range f.tests {
 		text := s.Text
 		for _, e := range p.tables() {
 			if len(e.path) == 3 && e.path[0] == "roles" {
 				text = expectMore(text, e.path[1]+" "+e.path[2], e.value)
 			}
 		}
-		tests[i].Text = text
+		changed = changed || !bytes.Equal(text, s.Text)
+		f.tests[i].Text = text
 	}
-	return tests
+	return changed
 }
 
 // expectMore adds a class of operation to a row of the table.

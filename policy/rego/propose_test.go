@@ -90,6 +90,9 @@ func learn(t testing.TB, e *Engine, scope Scope, list ...asked) (*Proposal, Prov
 		}
 		found, ok := proof.Result()
 		if ok {
+			if err := p.Finish(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			return p, found
 		}
 		if err := p.Revise(t.Context(), proof); err != nil {

@@ -4,6 +4,7 @@
 # makes a proposal of them. Without this file nobody learns.
 package cordon
 
+# Permitted for a time, so that it is seen.
 allow if learning
 
 # A device that learns works on as before.
