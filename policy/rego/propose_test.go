@@ -13,9 +13,9 @@ import (
 	"cordon/policy"
 )
 
-// asked makes records of one kind of operation: count of them, by people in turn, an hour apart
+// heard makes records of one kind of operation: count of them, by people in turn, an hour apart
 // from ten in the morning on.
-type asked struct {
+type heard struct {
 	operation, does, role, kind, device, class, protocol, direction, state string
 	count, people                                                          int
 	facts                                                                  policy.Attributes
@@ -23,7 +23,7 @@ type asked struct {
 	allowed                                                                bool // in learning mode
 }
 
-func (a asked) records(from int) (list []Recorded) {
+func (a heard) records(from int) (list []Recorded) {
 	for i := range a.count {
 		r := request(a.role)
 		r.Subject.Kind, r.Subject.ID = a.kind, fmt.Sprintf("%s.%d", a.role, i%a.people)
@@ -58,7 +58,7 @@ func (a asked) records(from int) (list []Recorded) {
 func odd(t time.Time) bool { return t.Hour() < 6 || t.Hour() >= 22 }
 
 // learn makes a proposal of what was asked, and proves it with the same records.
-func learn(t testing.TB, e *Engine, scope Scope, list ...asked) (*Proposal, Proven) {
+func learn(t testing.TB, e *Engine, scope Scope, list ...heard) (*Proposal, Proven) {
 	t.Helper()
 	scope.Odd = odd
 	var records []Recorded
@@ -136,58 +136,58 @@ func (p *Proposal) source(name string) string {
 func TestPropose(t *testing.T) {
 	title := func(s string) policy.Attributes { return policy.Attributes{{Name: "calling_ae", Value: s}} }
 	sop := func(uid string) policy.Attributes { return policy.Attributes{{Name: "sop_class_uid", Value: uid}} }
-	alarm := asked{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
-	opened := asked{role: "physician", kind: "user", device: "pump-1", class: "pump/syringe", protocol: "hl7", count: 4, people: 2}
-	query := asked{operation: "hl7:QRY^A19", does: "query", role: "physician", kind: "user", device: "pump-1", class: "pump/syringe", protocol: "hl7", count: 4, people: 2}
+	alarm := heard{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
+	opened := heard{role: "physician", kind: "user", device: "pump-1", class: "pump/syringe", protocol: "hl7", count: 4, people: 2}
+	query := heard{operation: "hl7:QRY^A19", does: "query", role: "physician", kind: "user", device: "pump-1", class: "pump/syringe", protocol: "hl7", count: 4, people: 2}
 	with := func(a asked, change func(*asked)) asked { change(&a); return a }
 	for _, c := range []struct {
 		name  string
-		asked []asked
+		asked []heard
 		kept  string // operations, sorted
 		why   string // in the first question
 		data  string // in the tables afterwards
 		rule  string // in learned.rego
 		aside bool   // a test of the policy says otherwise
 	}{
-		{"alarms", []asked{alarm}, "hl7:ORU^R40", "", "  physician:\n    imaging/*: [read, query, write]\n    monitor/*: [read, query, write]\n    # learned 2026-11-30: hl7:ORU^R40, 6 times by 3, 2026-11-16 to 2026-11-21, as C-0 C-1 C-2\n    monitor/bedside: [notify]\n  nurse:", "", false},
-		{"seen while learning", []asked{with(alarm, func(a *asked) { a.allowed = true })}, "hl7:ORU^R40", "", "monitor/bedside: [notify]", "", false},
-		{"once", []asked{with(alarm, func(a *asked) { a.count = 1 })}, "", "seen once", "    # QUESTION (seen once): hl7:ORU^R40, once, 2026-11-16, as C-0\n    # monitor/bedside: [notify]\n", "", false},
-		{"one person", []asked{with(alarm, func(a *asked) { a.people = 1 })}, "", "seen of one person only", "", "", false},
-		{"at night", []asked{with(alarm, func(a *asked) { a.hour = 13 })}, "", "seen at odd hours only", "", "", false},
-		{"writes", []asked{with(alarm, func(a *asked) { a.does = "write"; a.role = "nurse"; a.operation = "hl7:ORU^R01" })}, "", "it writes", "    # monitor/bedside: [write]\n", "", false},
-		{"control", []asked{with(alarm, func(a *asked) { a.does = "control" })}, "", "it controls the device", "    # monitor/bedside: [control]\n", "", false},
-		{"configuration", []asked{with(alarm, func(a *asked) { a.does = "admin" })}, "", "it configures the device", "", "", false},
-		{"unknown", []asked{with(alarm, func(a *asked) { a.does = "unknown" })}, "", "nobody knows what it does", "", "", false},
-		{"in maintenance", []asked{with(alarm, func(a *asked) { a.state = "maintenance" })}, "", "the device was in state maintenance", "", "", false},
-		{"a role nobody knows", []asked{with(alarm, func(a *asked) { a.role = "porter" })}, "", "no table permits it: a user cannot act in role porter", "", "", false},
-		{"another's role", []asked{with(alarm, func(a *asked) { a.kind = "service" })}, "", "no table permits it: a service cannot act", "", "", false},
-		{"opened only", []asked{opened}, "", onlyOpened, "", "", false},
-		{"opened and asked", []asked{opened, query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
-		{"opened once and asked", []asked{with(opened, func(a *asked) { a.count = 1 }), query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
-		{"one kept, another of its class not", []asked{query, with(query, func(a *asked) { a.operation, a.count = "hl7:QBP^Q11", 1 })}, "hl7:QRY^A19", "seen once", "pump/syringe: []", `input.operation.name == "hl7:QRY^A19"`, false},
-		{"calls out", []asked{with(alarm, func(a *asked) {
+		{"alarms", []heard{alarm}, "hl7:ORU^R40", "", "  physician:\n    imaging/*: [read, query, write]\n    monitor/*: [read, query, write]\n    # learned 2026-11-30: hl7:ORU^R40, 6 times by 3, 2026-11-16 to 2026-11-21, as C-0 C-1 C-2\n    monitor/bedside: [notify]\n  nurse:", "", false},
+		{"seen while learning", []heard{with(alarm, func(a *asked) { a.allowed = true })}, "hl7:ORU^R40", "", "monitor/bedside: [notify]", "", false},
+		{"once", []heard{with(alarm, func(a *asked) { a.count = 1 })}, "", "seen once", "    # QUESTION (seen once): hl7:ORU^R40, once, 2026-11-16, as C-0\n    # monitor/bedside: [notify]\n", "", false},
+		{"one person", []heard{with(alarm, func(a *asked) { a.people = 1 })}, "", "seen of one person only", "", "", false},
+		{"at night", []heard{with(alarm, func(a *asked) { a.hour = 13 })}, "", "seen at odd hours only", "", "", false},
+		{"writes", []heard{with(alarm, func(a *asked) { a.does = "write"; a.role = "nurse"; a.operation = "hl7:ORU^R01" })}, "", "it writes", "    # monitor/bedside: [write]\n", "", false},
+		{"control", []heard{with(alarm, func(a *asked) { a.does = "control" })}, "", "it controls the device", "    # monitor/bedside: [control]\n", "", false},
+		{"configuration", []heard{with(alarm, func(a *asked) { a.does = "admin" })}, "", "it configures the device", "", "", false},
+		{"unknown", []heard{with(alarm, func(a *asked) { a.does = "unknown" })}, "", "nobody knows what it does", "", "", false},
+		{"in maintenance", []heard{with(alarm, func(a *asked) { a.state = "maintenance" })}, "", "the device was in state maintenance", "", "", false},
+		{"a role nobody knows", []heard{with(alarm, func(a *asked) { a.role = "porter" })}, "", "no table permits it: a user cannot act in role porter", "", "", false},
+		{"another's role", []heard{with(alarm, func(a *asked) { a.kind = "service" })}, "", "no table permits it: a service cannot act", "", "", false},
+		{"opened only", []heard{opened}, "", onlyOpened, "", "", false},
+		{"opened and asked", []heard{opened, query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
+		{"opened once and asked", []heard{with(opened, func(a *asked) { a.count = 1 }), query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
+		{"one kept, another of its class not", []heard{query, with(query, func(a *asked) { a.operation, a.count = "hl7:QBP^Q11", 1 })}, "hl7:QRY^A19", "seen once", "pump/syringe: []", `input.operation.name == "hl7:QRY^A19"`, false},
+		{"calls out", []heard{with(alarm, func(a *asked) {
 			a.role, a.kind, a.device, a.direction, a.does, a.people = "device", "device", "mon-7", "outbound", "query", 1
 		})}, "", "the device calls out", "", "", false},
-		{"what an analyser sends", []asked{{operation: "astm:R", does: "write", role: "nurse", kind: "user", device: "gas-1", class: "analyser/blood-gas", protocol: "astm", direction: "outbound", count: 5, people: 2}}, "", "it writes", "# analyser/blood-gas: [read]", "", false},
-		{"an AE title", []asked{{operation: "dicom:A-ASSOCIATE", does: "session", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 3, people: 1, facts: title("KIM-WS")}},
+		{"what an analyser sends", []heard{{operation: "astm:R", does: "write", role: "nurse", kind: "user", device: "gas-1", class: "analyser/blood-gas", protocol: "astm", direction: "outbound", count: 5, people: 2}}, "", "it writes", "# analyser/blood-gas: [read]", "", false},
+		{"an AE title", []heard{{operation: "dicom:A-ASSOCIATE", does: "session", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 3, people: 1, facts: title("KIM-WS")}},
 			"dicom:A-ASSOCIATE", "", "  user/radiologist.0: [KIM-WS]\n", "", false},
-		{"an AE title of two", []asked{{operation: "dicom:A-ASSOCIATE", does: "session", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 4, people: 2, facts: title("WS")}},
+		{"an AE title of two", []heard{{operation: "dicom:A-ASSOCIATE", does: "session", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 4, people: 2, facts: title("WS")}},
 			"", "2 subjects call from this AE title", "", "", false},
-		{"a DICOM service", []asked{{operation: "dicom:C-FIND", does: "query", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: sop("1.2.840.10008.5.1.4.31")}},
+		{"a DICOM service", []heard{{operation: "dicom:C-FIND", does: "query", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: sop("1.2.840.10008.5.1.4.31")}},
 			"dicom:C-FIND", "", "radiologist: [find, move, get, store, commit, print, worklist]", "", true},
-		{"images elsewhere", []asked{{operation: "dicom:C-MOVE", does: "read", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: policy.Attributes{{Name: "move_destination", Value: "ROOM"}}}},
+		{"images elsewhere", []heard{{operation: "dicom:C-MOVE", does: "read", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: policy.Attributes{{Name: "move_destination", Value: "ROOM"}}}},
 			"", "it sends images elsewhere", "# move_destinations:\n#   ct-1: [ROOM]\n", "", false},
-		{"an unreadable query", []asked{{operation: "dicom:C-FIND", does: "query", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: policy.Attributes{{Name: "anomalies", Value: []string{"head_unreadable"}}}}},
+		{"an unreadable query", []heard{{operation: "dicom:C-FIND", does: "query", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: policy.Attributes{{Name: "anomalies", Value: []string{"head_unreadable"}}}}},
 			"", "no table permits it: the data set cannot be read", "", "", false},
-		{"a patch", []asked{with(query, func(a *asked) {
+		{"a patch", []heard{with(query, func(a *asked) {
 			a.device, a.class, a.operation = "mon-9", "monitor/bedside", "hl7:QBP^Q11"
 			a.role = "nurse"
 			a.facts = nil
 			a.protocol = "http"
 		})}, "", "", "", "", false},
-		{"every topic", []asked{{operation: "mqtt:SUBSCRIBE", does: "read", role: "interface-engine", kind: "service", device: "gas-1", class: "analyser/blood-gas", protocol: "mqtt", count: 5, people: 2, facts: policy.Attributes{{Name: "filters", Value: []string{"#"}}}}},
+		{"every topic", []heard{{operation: "mqtt:SUBSCRIBE", does: "read", role: "interface-engine", kind: "service", device: "gas-1", class: "analyser/blood-gas", protocol: "mqtt", count: 5, people: 2, facts: policy.Attributes{{Name: "filters", Value: []string{"#"}}}}},
 			"", "no table permits it: a subscription to every topic", "", "", false},
-		{"permitted already", []asked{with(query, func(a *asked) { a.class = "monitor/bedside" })}, "", "", "", "", false},
+		{"permitted already", []heard{with(query, func(a *asked) { a.class = "monitor/bedside" })}, "", "", "", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := untested(t)
@@ -262,10 +262,10 @@ func TestProposeNamesNobody(t *testing.T) {
 	evil := "hl7:X\n# y\nallow := true\n```\nroles: {nurse: {\"*\": [control]}}\u202e"
 	facts := policy.Attributes{{Name: "patient_id", Value: "PAT-4711"}, {Name: "path", Value: "/fhir/Patient/PAT-4711"}, {Name: "topic", Value: "ward/PAT-4711/hr"}, {Name: "calling_ae", Value: "PAT-4711"}}
 	p, _ := learn(t, patient(t, untested(t)), Scope{},
-		asked{operation: evil, does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 5, people: 2, facts: facts[:3]},
-		asked{operation: evil, does: "query", role: "physician", kind: "user", device: "mon-7", class: "pump/x", protocol: "hl7", count: 5, people: 2, facts: facts[:3]},
-		asked{operation: "hl7:Y", does: "query", role: "physician", kind: "user", device: "mon-7", class: "pump/x", protocol: "hl7", count: 1, people: 1, facts: facts[:3]},
-		asked{operation: "mqtt:PUBLISH", does: "write", role: "nurse", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "mqtt", count: 5, people: 2, facts: facts[:3]})
+		heard{operation: evil, does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 5, people: 2, facts: facts[:3]},
+		heard{operation: evil, does: "query", role: "physician", kind: "user", device: "mon-7", class: "pump/x", protocol: "hl7", count: 5, people: 2, facts: facts[:3]},
+		heard{operation: "hl7:Y", does: "query", role: "physician", kind: "user", device: "mon-7", class: "pump/x", protocol: "hl7", count: 1, people: 1, facts: facts[:3]},
+		heard{operation: "mqtt:PUBLISH", does: "write", role: "nurse", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "mqtt", count: 5, people: 2, facts: facts[:3]})
 	for _, s := range p.Sources {
 		if bytes.Contains(s.Text, []byte("4711")) || bytes.Contains(s.Text, []byte("nurse.1")) || bytes.Contains(s.Text, []byte("MSG00001")) {
 			t.Errorf("%s tells of a person:\n%s", s.Name, s.Text)
@@ -282,7 +282,7 @@ func TestProposeNamesNobody(t *testing.T) {
 
 // TestProposeBeside finds what a proposal permits where nobody learned.
 func TestProposeBeside(t *testing.T) {
-	alarm := asked{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
+	alarm := heard{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
 	other := alarm
 	other.device, other.count, other.people = "mon-8", 2, 1
 	p, found := learn(t, patient(t, untested(t)), Scope{Device: "mon-7"}, alarm, other)
@@ -307,7 +307,7 @@ func TestProposeDiffers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "site.rego"), []byte(rule), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	alarm := asked{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
+	alarm := heard{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
 	p, found := learn(t, patient(t, dir), Scope{}, alarm)
 	if len(p.Groups) != 1 || p.Groups[0].Kept || found.Kept != 0 || found.Apart != 6 {
 		t.Errorf("%+v %+v", p.Groups, found)
@@ -316,7 +316,7 @@ func TestProposeDiffers(t *testing.T) {
 
 // TestProposeOtherPolicies proposes nothing for a policy that has no tables of the shipped form.
 func TestProposeOtherPolicies(t *testing.T) {
-	alarm := asked{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
+	alarm := heard{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
 	for name, files := range map[string]map[string]string{
 		"no tables": {"p.rego": nurses},
 		"JSON":      {"p.rego": "package cordon\n\nallow if input.operation.class in data.roles[input.subject.roles[0]][input.device.class]\n", "data.json": `{"roles": {"nurse": {}}}`},
@@ -334,7 +334,7 @@ func TestProposeOtherPolicies(t *testing.T) {
 func TestLearnBounds(t *testing.T) {
 	l := patient(t, shippedDir(t)).NewLearner(Scope{})
 	for i := range maxSeen + 10 {
-		a := asked{operation: fmt.Sprintf("hl7:X%d", i), does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 1, people: 1}
+		a := heard{operation: fmt.Sprintf("hl7:X%d", i), does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 1, people: 1}
 		if err := l.Add(t.Context(), &a.records(i)[0]); err != nil {
 			t.Fatal(err)
 		}
