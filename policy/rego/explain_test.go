@@ -37,7 +37,7 @@ func TestExplainShipped(t *testing.T) {
 			r.Subject.Roles, r.Operation.Class, r.Device.State = []string{"biomed"}, policy.ClassAdmin, policy.StateMaintenance
 		}, "An operation that is permitted while the device is being serviced.", "", ""},
 		{"session", func(r *policy.Request) { r.Phase, r.Operation = policy.PhaseConnect, policy.Operation{} },
-			"Opening a session: one of the roles is permitted anything on the device.", "", ""},
+			"Opening a session: one of the roles, or a grant, permits anything on the device.", "", ""},
 		{"class", func(r *policy.Request) { r.Subject.Roles = []string{"nurse"} },
 			"An operation that the table permits.", "class in data.roles[role][device_class]",
 			`input.device.id="mon-7" input.operation.class="write" input.operation.name="hl7:ORU^R01" input.service.protocol="hl7" input.session.direction="inbound" input.subject.id="dr.kim" input.subject.kind="user" device_class="monitor/*" role="nurse"`},
@@ -47,8 +47,8 @@ func TestExplainShipped(t *testing.T) {
 		{"state", func(r *policy.Request) { r.Device.State = policy.StateQuarantined },
 			"An operation that the table permits.", "in_use", `input.device.state="quarantined"`},
 		{"no such device for the role", func(r *policy.Request) { r.Phase, r.Device.Class = policy.PhaseConnect, "pump/infusion" },
-			"Opening a session: one of the roles is permitted anything on the device.", "served",
-			`input.device.class="pump/infusion" input.device.state="active" input.subject.kind="user" input.subject.roles=["radiologist"]`},
+			"Opening a session: one of the roles, or a grant, permits anything on the device.", "served",
+			`input.device.class="pump/infusion" input.device.id="mon-7" input.device.state="active" input.subject.id="dr.kim" input.subject.kind="user" input.subject.roles=["radiologist"]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := request("radiologist")
@@ -70,8 +70,8 @@ func TestExplainShipped(t *testing.T) {
 				}
 				return
 			}
-			if len(x.Rulings) != 4 {
-				t.Errorf("%d rules explained, not 4", len(x.Rulings))
+			if len(x.Rulings) != 6 {
+				t.Errorf("%d rules explained, not 6", len(x.Rulings))
 			}
 			var values []string
 			for _, v := range first.Failed.Values {
