@@ -106,7 +106,7 @@ func TestSchemaEnums(t *testing.T) {
 	for name, c := range map[string]struct{ got, want []string }{
 		"phase":     {root["phase"].Enum, []string{string(policy.PhaseConnect), string(policy.PhaseOperation)}},
 		"kind":      {root["subject"].Properties["kind"].Enum, []string{policy.KindUser, policy.KindService, policy.KindVendor, policy.KindDevice}},
-		"state":     {root["device"].Properties["state"].Enum, []string{policy.StateActive, policy.StateQuarantined, policy.StateMaintenance}},
+		"state":     {root["device"].Properties["state"].Enum, []string{policy.StateActive, policy.StateQuarantined, policy.StateMaintenance, policy.StateLearning}},
 		"direction": {root["session"].Properties["direction"].Enum, []string{policy.Inbound, policy.Outbound}},
 		"class":     {root["operation"].Properties["class"].Enum, classes},
 	} {

@@ -138,7 +138,7 @@ func (l *linter) reason() {
 var inputWords = map[string][]string{
 	"input.phase":             {string(policy.PhaseConnect), string(policy.PhaseOperation)},
 	"input.subject.kind":      tableKinds[:],
-	"input.device.state":      tableStates[:],
+	"input.device.state":      {policy.StateActive, policy.StateMaintenance, policy.StateQuarantined, policy.StateLearning},
 	"input.session.direction": {policy.Inbound, policy.Outbound},
 	"input.operation.class":   classWords(),
 }

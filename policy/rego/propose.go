@@ -158,9 +158,6 @@ func (k *seenKey) plain() bool {
 	return true
 }
 
-// listedServices are what dicom_services may list.
-var listedServices = [...]string{"find", "worklist", "move", "get", "store", "commit", "mpps", "print"}
-
 // fit finds the fewest edits of the tables that permit c.
 func (p *Proposal) fit(ctx context.Context, c *candidate) error {
 	q := &c.samples[0]
@@ -220,7 +217,7 @@ func (p *Proposal) possible(c *candidate, role string) (edits []tableEdit) {
 		edits = append(edits, tableEdit{[]string{"ae_titles", name}, c.key.calls})
 	}
 	if c.key.protocol == "dicom" && !c.opens() {
-		for _, s := range listedServices {
+		for _, s := range listedServices() {
 			edits = append(edits, tableEdit{[]string{"dicom_services", role}, s})
 		}
 	}

@@ -139,7 +139,7 @@ func TestPropose(t *testing.T) {
 	alarm := heard{operation: "hl7:ORU^R40", does: "notify", role: "physician", kind: "user", device: "mon-7", class: "monitor/bedside", protocol: "hl7", count: 6, people: 3}
 	opened := heard{role: "physician", kind: "user", device: "pump-1", class: "pump/syringe", protocol: "hl7", count: 4, people: 2}
 	query := heard{operation: "hl7:QRY^A19", does: "query", role: "physician", kind: "user", device: "pump-1", class: "pump/syringe", protocol: "hl7", count: 4, people: 2}
-	with := func(a asked, change func(*asked)) asked { change(&a); return a }
+	with := func(a heard, change func(*heard)) heard { change(&a); return a }
 	for _, c := range []struct {
 		name  string
 		asked []heard
@@ -150,22 +150,22 @@ func TestPropose(t *testing.T) {
 		aside bool   // a test of the policy says otherwise
 	}{
 		{"alarms", []heard{alarm}, "hl7:ORU^R40", "", "  physician:\n    imaging/*: [read, query, write]\n    monitor/*: [read, query, write]\n    # learned 2026-11-30: hl7:ORU^R40, 6 times by 3, 2026-11-16 to 2026-11-21, as C-0 C-1 C-2\n    monitor/bedside: [notify]\n  nurse:", "", false},
-		{"seen while learning", []heard{with(alarm, func(a *asked) { a.allowed = true })}, "hl7:ORU^R40", "", "monitor/bedside: [notify]", "", false},
-		{"once", []heard{with(alarm, func(a *asked) { a.count = 1 })}, "", "seen once", "    # QUESTION (seen once): hl7:ORU^R40, once, 2026-11-16, as C-0\n    # monitor/bedside: [notify]\n", "", false},
-		{"one person", []heard{with(alarm, func(a *asked) { a.people = 1 })}, "", "seen of one person only", "", "", false},
-		{"at night", []heard{with(alarm, func(a *asked) { a.hour = 13 })}, "", "seen at odd hours only", "", "", false},
-		{"writes", []heard{with(alarm, func(a *asked) { a.does = "write"; a.role = "nurse"; a.operation = "hl7:ORU^R01" })}, "", "it writes", "    # monitor/bedside: [write]\n", "", false},
-		{"control", []heard{with(alarm, func(a *asked) { a.does = "control" })}, "", "it controls the device", "    # monitor/bedside: [control]\n", "", false},
-		{"configuration", []heard{with(alarm, func(a *asked) { a.does = "admin" })}, "", "it configures the device", "", "", false},
-		{"unknown", []heard{with(alarm, func(a *asked) { a.does = "unknown" })}, "", "nobody knows what it does", "", "", false},
-		{"in maintenance", []heard{with(alarm, func(a *asked) { a.state = "maintenance" })}, "", "the device was in state maintenance", "", "", false},
-		{"a role nobody knows", []heard{with(alarm, func(a *asked) { a.role = "porter" })}, "", "no table permits it: a user cannot act in role porter", "", "", false},
-		{"another's role", []heard{with(alarm, func(a *asked) { a.kind = "service" })}, "", "no table permits it: a service cannot act", "", "", false},
+		{"seen while learning", []heard{with(alarm, func(a *heard) { a.allowed = true })}, "hl7:ORU^R40", "", "monitor/bedside: [notify]", "", false},
+		{"once", []heard{with(alarm, func(a *heard) { a.count = 1 })}, "", "seen once", "    # QUESTION (seen once): hl7:ORU^R40, once, 2026-11-16, as C-0\n    # monitor/bedside: [notify]\n", "", false},
+		{"one person", []heard{with(alarm, func(a *heard) { a.people = 1 })}, "", "seen of one person only", "", "", false},
+		{"at night", []heard{with(alarm, func(a *heard) { a.hour = 13 })}, "", "seen at odd hours only", "", "", false},
+		{"writes", []heard{with(alarm, func(a *heard) { a.does = "write"; a.role = "nurse"; a.operation = "hl7:ORU^R01" })}, "", "it writes", "    # monitor/bedside: [write]\n", "", false},
+		{"control", []heard{with(alarm, func(a *heard) { a.does = "control" })}, "", "it controls the device", "    # monitor/bedside: [control]\n", "", false},
+		{"configuration", []heard{with(alarm, func(a *heard) { a.does = "admin" })}, "", "it configures the device", "", "", false},
+		{"unknown", []heard{with(alarm, func(a *heard) { a.does = "unknown" })}, "", "nobody knows what it does", "", "", false},
+		{"in maintenance", []heard{with(alarm, func(a *heard) { a.state = "maintenance" })}, "", "the device was in state maintenance", "", "", false},
+		{"a role nobody knows", []heard{with(alarm, func(a *heard) { a.role = "porter" })}, "", "no table permits it: a user cannot act in role porter", "", "", false},
+		{"another's role", []heard{with(alarm, func(a *heard) { a.kind = "service" })}, "", "no table permits it: a service cannot act", "", "", false},
 		{"opened only", []heard{opened}, "", onlyOpened, "", "", false},
 		{"opened and asked", []heard{opened, query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
-		{"opened once and asked", []heard{with(opened, func(a *asked) { a.count = 1 }), query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
-		{"one kept, another of its class not", []heard{query, with(query, func(a *asked) { a.operation, a.count = "hl7:QBP^Q11", 1 })}, "hl7:QRY^A19", "seen once", "pump/syringe: []", `input.operation.name == "hl7:QRY^A19"`, false},
-		{"calls out", []heard{with(alarm, func(a *asked) {
+		{"opened once and asked", []heard{with(opened, func(a *heard) { a.count = 1 }), query}, "connect hl7:QRY^A19", "", "pump/syringe: [query]", "", false},
+		{"one kept, another of its class not", []heard{query, with(query, func(a *heard) { a.operation, a.count = "hl7:QBP^Q11", 1 })}, "hl7:QRY^A19", "seen once", "pump/syringe: []", `input.operation.name == "hl7:QRY^A19"`, false},
+		{"calls out", []heard{with(alarm, func(a *heard) {
 			a.role, a.kind, a.device, a.direction, a.does, a.people = "device", "device", "mon-7", "outbound", "query", 1
 		})}, "", "the device calls out", "", "", false},
 		{"what an analyser sends", []heard{{operation: "astm:R", does: "write", role: "nurse", kind: "user", device: "gas-1", class: "analyser/blood-gas", protocol: "astm", direction: "outbound", count: 5, people: 2}}, "", "it writes", "# analyser/blood-gas: [read]", "", false},
@@ -179,7 +179,7 @@ func TestPropose(t *testing.T) {
 			"", "it sends images elsewhere", "# move_destinations:\n#   ct-1: [ROOM]\n", "", false},
 		{"an unreadable query", []heard{{operation: "dicom:C-FIND", does: "query", role: "radiologist", kind: "user", device: "ct-1", class: "imaging/ct", protocol: "dicom", count: 5, people: 2, facts: policy.Attributes{{Name: "anomalies", Value: []string{"head_unreadable"}}}}},
 			"", "no table permits it: the data set cannot be read", "", "", false},
-		{"a patch", []heard{with(query, func(a *asked) {
+		{"a patch", []heard{with(query, func(a *heard) {
 			a.device, a.class, a.operation = "mon-9", "monitor/bedside", "hl7:QBP^Q11"
 			a.role = "nurse"
 			a.facts = nil
@@ -187,7 +187,7 @@ func TestPropose(t *testing.T) {
 		})}, "", "", "", "", false},
 		{"every topic", []heard{{operation: "mqtt:SUBSCRIBE", does: "read", role: "interface-engine", kind: "service", device: "gas-1", class: "analyser/blood-gas", protocol: "mqtt", count: 5, people: 2, facts: policy.Attributes{{Name: "filters", Value: []string{"#"}}}}},
 			"", "no table permits it: a subscription to every topic", "", "", false},
-		{"permitted already", []heard{with(query, func(a *asked) { a.class = "monitor/bedside" })}, "", "", "", "", false},
+		{"permitted already", []heard{with(query, func(a *heard) { a.class = "monitor/bedside" })}, "", "", "", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := untested(t)

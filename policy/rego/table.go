@@ -67,6 +67,16 @@ var dicomServices = [...]dicomService{
 	{"print", FromDevice, "dicom:N-EVENT-REPORT", policy.ClassNotify, "1.2.840.10008.5.1.1.16"},
 }
 
+// listedServices are what dicom_services may list.
+func listedServices() (names []string) {
+	for _, s := range dicomServices {
+		if s.class != policy.ClassSession && !slices.Contains(names, s.name) {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
 // Vocabulary returns the roles and device classes that the data speak of, in the tables of the
 // shipped policy: kinds, roles and maintenance. A policy with other tables is asked about what
 // the caller adds.

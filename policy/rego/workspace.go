@@ -111,12 +111,6 @@ func DataSchema() []byte {
 			classes = append(classes, string(c))
 		}
 	}
-	var services []string
-	for _, s := range dicomServices {
-		if s.class != policy.ClassSession && !slices.Contains(services, s.name) {
-			services = append(services, s.name)
-		}
-	}
 	const role, device = `^\S+$`, `^(\*|[^*]+(/\*)?)$`
 	holder := "^(" + strings.Join(tableKinds[:], "|") + ")/.+$"
 	title := schema{"type": "string", "minLength": 1, "maxLength": 16, "pattern": `^[^\\]+$`}
@@ -126,11 +120,14 @@ func DataSchema() []byte {
 		"title":   "Cordon policy data",
 		"type":    "object",
 		"properties": schema{
-			"roles":             described(permitted(), "What each role may do at any time: role, class of device, classes of operation. monitor/* is every class below monitor, * every device."),
-			"maintenance":       described(permitted(), "What comes on top while the device is in maintenance."),
-			"kinds":             described(table(role, words(tableKinds[:])), "The kind of subject that each role is for. In a certificate of another kind it does not count."),
-			"dicom_services":    described(table(role, list(words(services))), "The services of DICOM that each role may use, as far as its classes of operation reach."),
-			"ae_titles":         described(table(holder, list(title)), "The AE titles that a certificate may call from, by kind/id. * stands for any."),
+			"roles":          described(permitted(), "What each role may do at any time: role, class of device, classes of operation. monitor/* is every class below monitor, * every device."),
+			"maintenance":    described(permitted(), "What comes on top while the device is in maintenance."),
+			"kinds":          described(table(role, words(tableKinds[:])), "The kind of subject that each role is for. In a certificate of another kind it does not count."),
+			"dicom_services": described(table(role, list(words(listedServices()))), "The services of DICOM that each role may use, as far as its classes of operation reach."),
+			"ae_titles":      described(table(holder, list(title)), "The AE titles that a certificate may call from, by kind/id. * stands for any."),
+			"learning": described(schema{"type": "object", "additionalProperties": false, "properties": schema{
+				"never": list(schema{"type": "string", "pattern": device}), "but": list(schema{"type": "string", "minLength": 1}),
+			}}, "Classes of device that learning mode is not for, and single devices that it is for all the same."),
 			"move_destinations": described(table(role, list(title)), "Where a device may be told to move images to, by the device's id, besides the mover's own AE titles."),
 		},
 	}
