@@ -3,7 +3,8 @@
 //
 // Read profile.go for what a client certificate must look like, verify.go for how
 // one is checked, source.go for what the check is made against, server.go for the
-// TLS configuration that makes every connection pass through it. Package certs/ca
+// TLS configuration that makes every connection pass through it, statement.go for what
+// a subject says outside a connection, so that it can be kept. Package certs/ca
 // issues such certificates and implements Source.
 //
 // What it does not defend: it knows who holds a key, not who sits at the keyboard;

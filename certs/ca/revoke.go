@@ -22,7 +22,7 @@ import (
 const (
 	crlType = "X509 CRL"
 	crlLife = 7 * 24 * time.Hour // for other readers; the gateway knows no stale list, only a newer one
-	kept    = 24 * time.Hour     // an entry outlives its certificate by this, for clocks that are behind
+	kept    = certs.Remembered   // an entry outlives its certificate by this: for clocks that are behind, and for statements
 )
 
 // Revoke takes certificates back, by serial number as certs.Serial writes it, and
