@@ -95,29 +95,29 @@ func (v *Verifier) Accept(s *Statement, purpose string, digest [32]byte) (*Ident
 }
 
 // Uphold says who made a statement that was accepted before. The certificate must have
-// been valid when it was made, and not have been revoked since. Once it is over for
-// longer than Remembered nobody knows the latter, and the statement is refused with
-// ErrExpired: it has to be made again.
-func (v *Verifier) Uphold(s *Statement, purpose string, digest [32]byte) (*Identity, error) {
+// been valid when it was made, and not have been revoked since. Once that is over for
+// longer than Remembered nobody knows the latter, and known is false: what still depends
+// on the signer's word should then be said again.
+func (v *Verifier) Uphold(s *Statement, purpose string, digest [32]byte) (id *Identity, known bool, err error) {
 	now := v.now()
 	if s.At.After(now.Add(StatementSkew)) {
-		return nil, fmt.Errorf("%w: it was made at %s, which is to come", ErrStatement, s.At.Format(time.RFC3339))
+		return nil, false, fmt.Errorf("%w: it was made at %s, which is to come", ErrStatement, s.At.Format(time.RFC3339))
 	}
-	return v.statement(s, purpose, digest, func(chain []*x509.Certificate) (*Identity, error) {
+	id, err = v.statement(s, purpose, digest, func(chain []*x509.Certificate) (*Identity, error) {
 		f, err := v.verify(chain, s.At)
 		if err == nil {
 			err = within(f.notBefore, f.id.NotAfter, s.At)
 		}
-		switch {
-		case err != nil:
-			return nil, err
-		case v.src.Revoked(chain[0]):
-			return nil, fmt.Errorf("%w: serial %s of %s", ErrRevoked, f.id.Serial, f.id.URI())
-		case now.After(chain[0].NotAfter.Add(Remembered)):
-			return nil, fmt.Errorf("%w: ended %s, too long ago to know whether it was revoked", ErrExpired, chain[0].NotAfter.UTC().Format(time.RFC3339))
+		if err == nil && v.src.Revoked(chain[0]) {
+			err = fmt.Errorf("%w: serial %s of %s", ErrRevoked, f.id.Serial, f.id.URI())
 		}
+		if err != nil {
+			return nil, err
+		}
+		known = !now.After(chain[0].NotAfter.Add(Remembered))
 		return f.id, nil
 	})
+	return id, known && err == nil, err
 }
 
 func (v *Verifier) statement(s *Statement, purpose string, digest [32]byte, identify func([]*x509.Certificate) (*Identity, error)) (*Identity, error) {

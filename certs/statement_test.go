@@ -53,7 +53,14 @@ func TestStatement(t *testing.T) {
 		if err := json.Unmarshal(text, &back); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for _, verify := range []func(*Statement, string, [32]byte) (*Identity, error){v.Accept, v.Uphold} {
+		uphold := func(s *Statement, purpose string, digest [32]byte) (*Identity, error) {
+			id, known, err := v.Uphold(s, purpose, digest)
+			if !known {
+				t.Errorf("%s: nobody knows whether its certificate was revoked", name)
+			}
+			return id, err
+		}
+		for _, verify := range []func(*Statement, string, [32]byte) (*Identity, error){v.Accept, uphold} {
 			id, err := verify(&back, "policy-approve", aDigest)
 			if err != nil || id.URI() != "spiffe://ward.example/user/dr.kim" || !slices.Equal(id.Roles, []string{"radiologist"}) {
 				t.Errorf("%s: %v, %v", name, id, err)
@@ -118,7 +125,7 @@ func TestFalseStatements(t *testing.T) {
 		if c.name == "too old" {
 			continue // but signed by a valid certificate: whoever accepted it may keep it
 		}
-		if id, err := v.Uphold(c.s, "policy-approve", aDigest); !errors.Is(err, c.want) || id != nil {
+		if id, known, err := v.Uphold(c.s, "policy-approve", aDigest); !errors.Is(err, c.want) || id != nil || known {
 			t.Errorf("%s, upheld: %v, %v; want %v", c.name, id, err, c.want)
 		}
 	}
@@ -135,24 +142,24 @@ func TestUphold(t *testing.T) {
 	cert := w.present(sign(t, w.middle, tmpl, newP256(t)))
 	s := state(t, cert, "policy-approve", made)
 
-	expect := func(step string, after time.Duration, accepted, upheld error) {
+	expect := func(step string, after time.Duration, accepted, upheld error, known bool) {
 		t.Helper()
 		v.now = func() time.Time { return made.Add(after) }
 		if _, err := v.Accept(s, "policy-approve", aDigest); !errors.Is(err, accepted) {
 			t.Errorf("%s: accept: %v; want %v", step, err, accepted)
 		}
-		if _, err := v.Uphold(s, "policy-approve", aDigest); !errors.Is(err, upheld) {
-			t.Errorf("%s: uphold: %v; want %v", step, err, upheld)
+		if _, got, err := v.Uphold(s, "policy-approve", aDigest); !errors.Is(err, upheld) || got != known {
+			t.Errorf("%s: uphold: %v, %v; want %v, %v", step, got, err, known, upheld)
 		}
 	}
-	expect("when made", 0, nil, nil)
-	expect("before it was made", -time.Hour, ErrStatement, ErrStatement)
-	expect("later", 6*time.Minute, ErrStatement, nil)
-	expect("when the certificate is over", time.Hour, ErrStatement, nil)
-	expect("when its revocation is forgotten", 10*time.Minute+Remembered+time.Minute, ErrStatement, ErrExpired)
+	expect("when made", 0, nil, nil, true)
+	expect("before it was made", -time.Hour, ErrStatement, ErrStatement, false)
+	expect("later", 6*time.Minute, ErrStatement, nil, true)
+	expect("when the certificate is over", time.Hour, ErrStatement, nil, true)
+	expect("when its revocation is forgotten", 10*time.Minute+Remembered+time.Minute, ErrStatement, nil, false)
 	w.revoked[Serial(cert.Leaf.SerialNumber)] = true
-	expect("when it was revoked", 2*time.Minute, ErrRevoked, ErrRevoked)
-	expect("when it was revoked and is over", time.Hour, ErrStatement, ErrRevoked)
+	expect("when it was revoked", 2*time.Minute, ErrRevoked, ErrRevoked, false)
+	expect("when it was revoked and is over", time.Hour, ErrStatement, ErrRevoked, false)
 }
 
 func TestSignStatementRefuses(t *testing.T) {
@@ -209,7 +216,7 @@ func FuzzStatement(f *testing.F) {
 			t.Errorf("%q, written again %q", text, again)
 		}
 		// Certificates beside the chain are the one thing that nobody signs.
-		_, err = v.Uphold(&s, "policy-approve", aDigest)
+		_, _, err = v.Uphold(&s, "policy-approve", aDigest)
 		s.Chain = s.Chain[:min(1, len(s.Chain))]
 		if mine, _ := json.Marshal(s); err == nil && !bytes.Contains(good, mine[:bytes.IndexByte(mine, ']')]) {
 			t.Errorf("somebody else's statement counts: %s", text)
