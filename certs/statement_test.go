@@ -92,7 +92,8 @@ func TestFalseStatements(t *testing.T) {
 	}
 	tlsSignature := func(s *Statement) { // what a TLS 1.3 client signs, shown as a statement
 		key := good.PrivateKey.(crypto.Signer)
-		m := sha256.Sum256(slices.Concat([]byte(strings.Repeat(" ", 64)+"TLS 1.3, client CertificateVerify\x00"), s.message()[64:]))
+		_, content, _ := bytes.Cut(s.message(), []byte{0})
+		m := sha256.Sum256(slices.Concat([]byte(strings.Repeat(" ", 64)+"TLS 1.3, client CertificateVerify\x00"), content))
 		s.Signature, _ = key.Sign(rand.Reader, m[:], crypto.SHA256)
 	}
 	for _, c := range []struct {
