@@ -25,6 +25,7 @@ const root = "../.."
 var imports = []struct{ from, may, because string }{
 	{"policy", "", "the vocabulary: everybody imports it, it knows nobody"},
 	{"policy/access", "policy", "the vocabulary of what stands for a time, and the file that keeps it"},
+	{"policy/rollout", "policy", "stages of any two policies: it does not know how they are written"},
 	{"policy/rego", "policy github.com/open-policy-agent/opa/... github.com/goccy/go-yaml/...", "the only place for OPA"},
 	{"certs", "policy", "a workstation links it, and a verifier of certificates is to be read whole"},
 	{"certs/ca", "certs policy github.com/smallstep/certificates/... github.com/smallstep/nosql/... go.step.sm/crypto/... go.etcd.io/bbolt/...",
