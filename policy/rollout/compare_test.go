@@ -22,33 +22,27 @@ func (nurses) Decide(_ context.Context, r *policy.Request) policy.Decision {
 	return policy.Decision{Allow: r.Subject.Roles[0] == "nurse", Cause: policy.CausePolicy, Reason: "no nurse"}
 }
 
-// compared runs a comparison until it has looked at all it was offered.
-func compared(t *testing.T, c *Comparison) Report {
+// compared runs a comparison until it has dealt with so many questions, since it began.
+func compared(t *testing.T, c *Comparison, questions int64) Report {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { c.Run(ctx) })
-	for deadline := time.Now().Add(10 * time.Second); len(c.waiting) > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("the comparison does not come to an end")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	for n := int64(-1); ; { // the last one may be under way
+	defer running.Wait()
+	defer cancel()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		r := c.Report()
-		sum := r.Same
+		dealt := r.Same + r.Missed
 		for _, g := range r.Groups {
-			sum += g.Count
+			dealt += g.Count
 		}
-		if sum == n {
-			break
+		if dealt == questions {
+			return r
 		}
-		n = sum
-		time.Sleep(20 * time.Millisecond)
+		if dealt > questions || time.Now().After(deadline) {
+			t.Fatalf("%d questions are dealt with, want %d", dealt, questions)
+		}
 	}
-	cancel()
-	running.Wait()
-	return c.Report()
 }
 
 // TestComparison counts what a candidate would decide otherwise; who asks does not notice.
@@ -68,7 +62,7 @@ func TestComparison(t *testing.T) {
 	refused := NewDecider(fixed(currentDeny), nurses{}, &Candidate{Stage: Canary, Devices: []string{"mon-9"}}, c)
 	refused.Decide(t.Context(), ask("nurse", "hl7:QRY"))
 
-	r := compared(t, c)
+	r := compared(t, c, 10)
 	want := []Difference{
 		{"monitor/bedside", "hl7:ORU^R01", "physician", "allow", "deny"},
 		{"monitor/bedside", "hl7:ORU^R01", "vendor", "allow", "deny"},
@@ -95,16 +89,16 @@ func TestComparisonBounded(t *testing.T) {
 	for range maxWaiting + 5 {
 		d.Decide(t.Context(), ask("nurse", "x"))
 	}
-	if r := compared(t, c); r.Missed != 5 || r.Same != maxWaiting {
+	if r := compared(t, c, maxWaiting+5); r.Missed != 5 || r.Same != maxWaiting {
 		t.Errorf("%d missed, %d compared", r.Missed, r.Same)
 	}
-	for i := range maxGroups + 50 {
+	var r Report
+	for i := range int64(maxGroups + 50) {
 		d.Decide(t.Context(), ask("vendor", fmt.Sprint(i)))
-		if i%maxWaiting == maxWaiting-1 {
-			compared(t, c)
+		if i%maxWaiting == maxWaiting-1 || i == maxGroups+49 {
+			r = compared(t, c, maxWaiting+5+i+1)
 		}
 	}
-	r := compared(t, c)
 	if len(r.Groups) != maxGroups+1 {
 		t.Errorf("%d groups", len(r.Groups))
 	}
