@@ -176,8 +176,18 @@ func (l Listen) String() string {
 
 // Policy says where the rules are.
 type Policy struct {
-	Dir string // The directory with the policy and its tests. Default: policy.
+	Dir      string   // The directory with the policy and its tests. Default: policy.
+	Approval Approval // Who brings a policy into force. With it, dir is where policies are written, and what is in force changes by cordon policy rollout only. Default: whoever may write dir.
 }
+
+// Approval says that a policy takes two people, each with a certificate of their own.
+type Approval struct {
+	Authors   []string // The roles of those who may submit a policy, at least one.
+	Approvers []string // The roles of those who may approve what somebody else has submitted, at least one.
+}
+
+// Needed reports whether there is an approval at all.
+func (a *Approval) Needed() bool { return len(a.Authors) > 0 }
 
 // Audit says where decisions are recorded.
 type Audit struct {

@@ -198,8 +198,26 @@ func (d *decoder) misspelt(n, e *node, known fields) bool {
 
 func (d *decoder) policy(n *node) Policy {
 	p := Policy{Dir: filepath.Join(d.dir, "policy")}
-	d.object(n, fields{"dir": func(n *node) { p.Dir = d.path(n) }})
+	d.object(n, fields{
+		"dir":      func(n *node) { p.Dir = d.path(n) },
+		"approval": func(n *node) { p.Approval = d.approval(n) },
+	})
 	return p
+}
+
+func (d *decoder) approval(n *node) (a Approval) {
+	d.object(n, fields{
+		"authors":   func(n *node) { a.Authors = d.roles(n) },
+		"approvers": func(n *node) { a.Approvers = d.roles(n) },
+	}, "authors", "approvers")
+	return a
+}
+
+func (d *decoder) roles(n *node) []string {
+	if n.kind == list && len(n.entries) == 0 {
+		d.src.fault(n, "config.value", n.path+" is empty, nobody could bring a policy into force", "name a role: [security]")
+	}
+	return each(d, n, func(n *node) string { return d.word(n, identifier, "a role, as in certificates: security") })
 }
 
 func (d *decoder) audit(n *node, dir string) Audit {

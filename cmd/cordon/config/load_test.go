@@ -107,7 +107,7 @@ func TestLoad(t *testing.T) {
 				},
 				Services: []Service{{Name: "x", Proto: "hl7", Port: 1, Listen: Listen{netip.MustParseAddr("10.20.0.5"), 14001}, IdleTimeout: 2 * time.Hour, Settings: []byte(`{}`)}}},
 		},
-		Policy: Policy{Dir: "testdata/rules"},
+		Policy: Policy{Dir: "testdata/rules", Approval: Approval{Authors: []string{"security", "biomed"}, Approvers: []string{"security-lead"}}},
 		Audit:  Audit{Dir: "testdata/log", Checkpoint: 30 * time.Second},
 		Limits: Limits{Sessions: 10, SessionsPerSource: 5, HandshakeTimeout: 3 * time.Second, IdleTimeout: 2 * time.Hour, DialTimeout: 2 * time.Second,
 			DecisionTimeout: 500 * time.Millisecond, DrainTimeout: 0, WindowMemory: 64 << 20},

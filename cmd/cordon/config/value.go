@@ -52,6 +52,7 @@ var examples = map[string]string{
 	"services": "{ hl7: { proto: hl7, port: 2575, listen: 127.0.0.1:12575 } }", "proto": "hl7", "port": "2575", "listen": "127.0.0.1:12575",
 	"interface": "{ kind: nic, name: eth1 }", "addresses": "[10.20.0.1]", "kind": "nic", "segment": "icu", "mac": "00:1b:44:11:3a:b7",
 	"catch": "10.20.0.9:2575", "to": "lis.hospital.example:2575", "server_name": "lis.hospital.example",
+	"authors": "[security]", "approvers": "[security-lead]",
 }
 
 // named returns the entries of a mapping whose keys the site chooses.
