@@ -26,6 +26,7 @@ import (
 	"cordon/plugins/sdk"
 	"cordon/policy"
 	"cordon/policy/rego"
+	"cordon/policy/rollout"
 )
 
 // Places inside gateway.state.
@@ -44,14 +45,17 @@ type assembly struct {
 	plugins []*plugins.Plugin
 	gateway *gateway.Gateway
 
+	source     *policySource // where the policy comes from
+	rolling    rolling
 	configured inForce // what standing comes on top of
 	standing   *standing
 
 	segments map[string]*segment.Segment // by name; see enter
 
-	runtime string         // directory of the plugins' control sockets
-	stop    func()         // ends what runs in the background
-	running sync.WaitGroup // the plugins' supervisors, the certificates' renewal and the segments' watchers
+	runtime    string // directory of the plugins' control sockets
+	background context.Context
+	stop       func()         // ends what runs in the background
+	running    sync.WaitGroup // the plugins' supervisors, the certificates' renewal and the segments' watchers
 }
 
 // assemble builds everything short of listening: an error is what would have kept the
@@ -62,7 +66,7 @@ func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, er
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a := &assembly{config: c, stop: stop}
+	a := &assembly{config: c, background: background, stop: stop}
 	if err := a.build(ctx, background, log); err != nil {
 		a.close()
 		return nil, err
@@ -72,12 +76,10 @@ func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, er
 
 func (a *assembly) build(ctx, background context.Context, log *slog.Logger) error {
 	var err error
-	if a.policy, err = loadPolicy(a.config); err != nil {
+	if a.source, err = openSource(a.config); err != nil {
 		return err
 	}
-	if err := checkPatches(a.config, a.policy); err != nil {
-		return err
-	}
+	a.policy = a.source.current
 	authority, err := openAuthority(a.config)
 	if err != nil {
 		return err
@@ -87,6 +89,9 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 	}
 	a.running.Go(func() { a.certs.Run(background) })
 	if a.log, err = openAudit(a.config, log); err != nil {
+		return err
+	}
+	if err := a.source.keep(a.config, a.record); err != nil {
 		return err
 	}
 	routes, err := a.startPlugins(ctx, background, log)
@@ -108,7 +113,7 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 // openAudit opens the log for writing.
 func openAudit(c *config.Config, log *slog.Logger) (*audit.Log, error) {
 	return audit.Open(audit.Config{
-		Dir: c.Audit.Dir, Origin: c.Identity.TrustDomain + "/" + c.Gateway.Name, Gateway: c.Gateway.Name,
+		Dir: c.Audit.Dir, Origin: gatewayID(c), Gateway: c.Gateway.Name,
 		Checkpoint: c.Audit.Checkpoint, Logger: log,
 	})
 }
@@ -149,16 +154,10 @@ func keepRevision(c *config.Config, e *rego.Engine) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep the policy's revision: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
+	if err := rollout.Replace(path, e.Archive()); err != nil {
 		return fmt.Errorf("keep the policy's revision: %w", err)
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(e.Archive())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("keep the policy's revision: %w", err)
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 func revisionPath(c *config.Config, revision, data string) string {

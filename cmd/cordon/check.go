@@ -46,22 +46,11 @@ func (a *app) check(ctx context.Context) error {
 		return cannot("check", err)
 	}
 	report := checked{Schema: "cordon.check/v1", Config: a.config(), Devices: len(c.Devices), Warnings: []string{}}
-	results, err := testPolicy(ctx, c)
-	if err != nil {
-		return cannot("check", err)
-	}
-	report.Tests = len(results)
-	if report.Tests == 0 {
-		report.Warnings = append(report.Warnings, "the policy has no tests")
-	}
 	parts := &assembly{config: c}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	parts.stop = stop
 	defer parts.close()
-	if parts.policy, err = loadPolicy(c); err != nil {
-		return cannot("check", err)
-	}
-	if err := checkPatches(c, parts.policy); err != nil {
+	if parts.policy, report.Tests, report.Warnings, err = startingPolicy(ctx, c); err != nil {
 		return cannot("check", err)
 	}
 	for _, name := range unsigned(c, parts.policy) {
@@ -98,8 +87,12 @@ func (a *app) check(ctx context.Context) error {
 	for _, w := range report.Warnings {
 		a.remark("warning: %s", w)
 	}
-	fmt.Fprintf(a.stdout, "ok: %d device(s), policy %.19s with %d tests passed, %d plugin(s), audit log %s\n",
-		report.Devices, report.Policy, report.Tests, len(report.Plugins), report.Audit)
+	tests := fmt.Sprintf("with %d tests passed", report.Tests)
+	if c.Policy.Approval.Needed() {
+		tests = "as it was rolled out"
+	}
+	fmt.Fprintf(a.stdout, "ok: %d device(s), policy %.19s %s, %d plugin(s), audit log %s\n",
+		report.Devices, report.Policy, tests, len(report.Plugins), report.Audit)
 	return nil
 }
 

@@ -28,7 +28,7 @@ const controlName = "control.sock"
 const (
 	controlTimeout = 5 * time.Second // to ask, and to take the answer
 	controlAtOnce  = 16              // requests
-	maxControl     = 64 << 10        // bytes of a request
+	maxControl     = 64 << 20        // bytes of a request: a policy of maxArchive
 	maxAnswer      = 32 << 20        // bytes of an answer
 )
 

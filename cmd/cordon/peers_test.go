@@ -78,6 +78,7 @@ func TestGateway(t *testing.T) {
 		{"reload", tellReload},
 		{"access", tellAccess},
 		{"learning", tellLearning},
+		{"rollout", tellRollout},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

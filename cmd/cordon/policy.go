@@ -16,7 +16,8 @@ import (
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
 	c.AddCommand(policyNewCommand(a), policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a),
-		policyLearnCommand(a), policyPatchesCommand(a))
+		policyLearnCommand(a), policyPatchesCommand(a),
+		policySubmitCommand(a), policySubmissionsCommand(a), policyApproveCommand(a), policyRejectCommand(a), policyRolloutCommand(a), policyRollbackCommand(a), policyHistoryCommand(a))
 	return c
 }
 

@@ -51,6 +51,11 @@ func (a *app) diffPolicies(ctx context.Context, before, after string) error {
 			Table []rego.CellChange `json:"table"`
 		}{"cordon.policy.diff/v1", d, table})
 	}
+	return a.printDiff(d, table)
+}
+
+// printDiff tells a person how policies differ.
+func (a *app) printDiff(d rego.Difference, table []rego.CellChange) error {
 	var rows [][]string
 	for _, f := range d.Files {
 		rows = append(rows, []string{"file", f.Change, f.Name, ""})

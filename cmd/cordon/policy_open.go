@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"cordon/cmd/cordon/config"
 	"cordon/policy/rego"
+	"cordon/policy/rollout"
 )
 
-// openPolicy opens the policy in use ("") or in a folder, under what is granted now; or one that decided here
+// openPolicy opens the policy folder ("") or another one, or with policy.approval a revision by its number, under
+// what is granted now; or one that decided here
 // before, by the beginning of its digest. That is under what was granted then if its data's digest is given, joined
 // by +, and under what is granted now if not, and it decided under several grants.
 func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
@@ -21,6 +25,9 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 		there := *c
 		there.Policy.Dir = name
 		return granted(c)(loadPolicy(&there))
+	}
+	if n, err := strconv.Atoi(name); err == nil && c.Policy.Approval.Needed() {
+		return granted(c)(openNumber(c, n))
 	}
 	files, err := filepath.Glob(filepath.Join(c.Gateway.State, revisionDir, "*.tar"))
 	if err != nil {
@@ -75,6 +82,22 @@ func ungranted(e *rego.Engine, err error) (*rego.Engine, error) {
 		return nil, err
 	}
 	return e.With(nil)
+}
+
+// openNumber opens what was submitted under a number, or is or was in force under it.
+func openNumber(c *config.Config, number int) (*rego.Engine, error) {
+	sub, err := readSubmission(c, number)
+	if err == nil {
+		return sub.open(c)
+	}
+	if f, err := openSource(c); err == nil {
+		for _, r := range slices.Concat([]rollout.Revision{f.state.Current}, f.state.Past, f.state.Undone) {
+			if r.Number == number {
+				return openRevision(c, r)
+			}
+		}
+	}
+	return nil, err
 }
 
 // begins reports whether a digest begins with what a person wrote of it.

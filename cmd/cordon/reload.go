@@ -23,7 +23,8 @@ func reloadCommand(a *app) *cobra.Command {
 be changed at run time is the policy and what it is told of devices: state, labels, class
 and profile. The policy is compiled, looked through for the patches that profiles name, and
 its tests are run; if anything is amiss, or something else in the configuration was changed,
-nothing is applied, and the exit code is 8.
+nothing is applied, and the exit code is 8. With policy.approval the policy in force stays,
+whatever the folder holds: cordon policy rollout changes it.
 
 Then every live session is asked again. Those that are not permitted any more end within a
 second, the others go on.`,
@@ -44,11 +45,18 @@ func (a *app) reload(ctx context.Context) error {
 	if a.json {
 		return a.object(done)
 	}
+	if done.Workspace != "" {
+		a.remark("%s", done.Workspace)
+	}
+	tests := fmt.Sprintf("%d tests passed", done.Tests)
+	if done.Revision > 0 {
+		tests = fmt.Sprintf("revision %d", done.Revision)
+	}
 	if !done.Changed {
-		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s, %d tests passed\n", done.Policy, done.Tests)
+		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s, %s\n", done.Policy, tests)
 		return nil
 	}
-	fmt.Fprintf(a.stdout, "reloaded: policy %.19s, %d tests passed, %d device(s) changed, %d live session(s) ended\n", done.Policy, done.Tests, len(done.Devices), done.Ended)
+	fmt.Fprintf(a.stdout, "reloaded: policy %.19s, %s, %d device(s) changed, %d live session(s) ended\n", done.Policy, tests, len(done.Devices), done.Ended)
 	return nil
 }
 
@@ -75,8 +83,10 @@ type reloaded struct {
 	OldPolicy string   `json:"old_policy"` // in force before
 	OldData   string   `json:"old_data"`
 	Tests     int      `json:"tests"`
-	Devices   []string `json:"devices"` // that policy sees differently now
-	Ended     int      `json:"ended"`   // live sessions that are not permitted any more
+	Devices   []string `json:"devices"`             // that policy sees differently now
+	Ended     int      `json:"ended"`               // live sessions that are not permitted any more
+	Revision  int      `json:"revision,omitempty"`  // with policy.approval: the number of what is in force
+	Workspace string   `json:"workspace,omitempty"` // with policy.approval: how the policy folder differs from what is in force
 }
 
 // reload does it and tells the log.
@@ -113,9 +123,12 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 		return done, failure{Code: "reload.restart", Message: fmt.Sprintf("a running gateway cannot change %s", strings.Join(fixed, ", ")),
 			Try: []string{"restart it: what it does at the moment is unchanged", "or undo that, and reload the rest"}}
 	}
-	engine, tests, err := provenPolicy(ctx, c)
+	source, tests, err := r.provenSource(ctx, c)
 	if err != nil {
 		return done, err
+	}
+	if source.state != nil {
+		done.Revision, done.Workspace = source.state.Current.Number, workspace(c, source)
 	}
 	for i := range c.Devices {
 		if is := deviceFacts(&c.Devices[i]); !reflect.DeepEqual(is, deviceFacts(&r.config.Devices[i])) {
@@ -126,7 +139,7 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 	standing := r.parts.standing
 	standing.mu.Lock() // no grant begins meanwhile
 	defer standing.mu.Unlock()
-	configured := inForce{engine, configuredFacts(c)}
+	configured := inForce{source.current, source.candidate, configuredFacts(c)}
 	ground, err := r.parts.prepare(configured, standing.ledger, standing.damage)
 	if err != nil {
 		return done, err
@@ -140,8 +153,8 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 		if err := r.parts.record(e); err != nil {
 			return done, fmt.Errorf("record the reload: %w", err)
 		}
+		r.parts.source, r.parts.configured = source, configured
 		done.Ended = r.parts.put(ground)
-		r.parts.configured = configured
 	}
 	r.config = c
 	return done, nil
@@ -162,6 +175,33 @@ func (d *reloaded) note() string {
 		parts = append(parts, "facts of "+strings.Join(d.Devices, ", "))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// provenSource returns the policy that is to decide: what the folder holds, or, if policies
+// take two people, what is in force.
+func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policySource, int, error) {
+	f := r.parts.source
+	if f.state == nil {
+		engine, tests, err := provenPolicy(ctx, c)
+		return &policySource{current: engine}, tests, err
+	}
+	err := checkPatches(c, f.current)
+	if err == nil && f.candidate != nil {
+		err = checkPatches(c, f.candidate)
+	}
+	return f, 0, err
+}
+
+// workspace says how the policy folder stands to what is in force, "" if it is the same.
+func workspace(c *config.Config, f *policySource) string {
+	folder, err := rego.Load(c.Policy.Dir)
+	if err != nil {
+		return fmt.Sprintf("what the policy folder holds cannot be used, and is not in force: revision %d is", f.state.Current.Number)
+	}
+	if digestsOf(folder) == digestsOf(f.current) {
+		return ""
+	}
+	return fmt.Sprintf("the policy folder differs from revision %d, which is in force, and is not taken: cordon policy submit", f.state.Current.Number)
 }
 
 // provenPolicy loads a policy that has every patch the devices need and passes its own
@@ -195,6 +235,7 @@ func needRestart(old, new *config.Config) (names []string) {
 	differs("identity", old.Identity, new.Identity)
 	differs("plugins", old.Plugins, new.Plugins)
 	differs("segments", old.Segments, new.Segments)
+	differs("policy.approval", old.Policy.Approval, new.Policy.Approval)
 	differs("audit", old.Audit, new.Audit)
 	differs("limits", old.Limits, new.Limits)
 	if len(old.Devices) != len(new.Devices) {

@@ -68,7 +68,7 @@ policy and the devices' states and labels again, see "cordon reload".`,
 
 // note records that the gateway starts or stops, with which policy, and what stands beside it.
 func (p *assembly) note(kind audit.Kind) error {
-	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + p.standing.summary()}
+	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + p.source.summary() + p.standing.summary()}
 	engine := p.inForce()
 	e.Decision.Revision, e.Decision.Data = engine.Revision(), engine.Data()
 	return p.record(e)

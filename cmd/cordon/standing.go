@@ -63,8 +63,9 @@ func openStanding(c *config.Config, record func(audit.Entry) error, parts *assem
 
 // inForce is the policy and the devices as they are configured, which access for a time comes on top of.
 type inForce struct {
-	policy  *rego.Engine
-	devices map[string]policy.Device // by id
+	policy    *rego.Engine
+	candidate *rego.Engine             // of a rollout, or nil
+	devices   map[string]policy.Device // by id
 }
 
 // over is what decisions rest on when l comes on top of c.
@@ -73,6 +74,12 @@ func (c inForce) over(l access.Ledger, damage error) (inForce, error) {
 	if err != nil {
 		return c, err
 	}
+	candidate := c.candidate
+	if candidate != nil {
+		if candidate, err = candidate.With(l.Document()); err != nil {
+			return c, err
+		}
+	}
 	devices := map[string]policy.Device{}
 	for id, d := range c.devices {
 		if d.State = l.State(id, d.State); damage != nil {
@@ -80,7 +87,7 @@ func (c inForce) over(l access.Ledger, damage error) (inForce, error) {
 		}
 		devices[id] = d
 	}
-	return inForce{engine, devices}, nil
+	return inForce{engine, candidate, devices}, nil
 }
 
 // configuredFacts are the devices of a configuration as policy sees them.

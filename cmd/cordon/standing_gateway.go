@@ -12,7 +12,7 @@ import (
 // stand puts what stands for a time over the policy and the devices, before anything is decided. What the
 // clock has begun and ended since is for standing.advance, which records it.
 func (a *assembly) stand(log *slog.Logger) error {
-	a.configured = inForce{a.policy, configuredFacts(a.config)}
+	a.configured = inForce{a.source.current, a.source.candidate, configuredFacts(a.config)}
 	a.standing = openStanding(a.config, recordIn(a.log), a, log)
 	if a.standing.damage != nil {
 		log.Error("every device is quarantined: which of them are is not known", "error", a.standing.damage)
@@ -32,15 +32,19 @@ func (a *assembly) prepare(configured inForce, l access.Ledger, damage error) (i
 	if err != nil {
 		return ground, err
 	}
+	if ground.candidate != nil {
+		if err := keepRevision(a.config, ground.candidate); err != nil {
+			return ground, err
+		}
+	}
 	return ground, keepRevision(a.config, ground.policy)
 }
 
 // put brings into force what was prepared, and returns how many live sessions that ends.
 // standing.mu is held, but for the start.
 func (a *assembly) put(ground inForce) int {
-	ended := a.gateway.Replace(ground.policy, ground.devices)
 	a.policy = ground.policy
-	return ended
+	return a.gateway.Replace(a.decider(ground), ground.devices)
 }
 
 // inForce is the policy that decides.

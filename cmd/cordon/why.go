@@ -72,7 +72,7 @@ func (a *app) why(ctx context.Context, code string, repair repairOptions) error 
 			return cannot(doing, err)
 		}
 	}
-	if e.Kind == audit.KindDecision && e.Decision.Cause == policy.CausePolicy && e.Decision.Revision != "" {
+	if (e.Kind == audit.KindDecision || e.Kind == kindShadow) && e.Decision.Cause == policy.CausePolicy && e.Decision.Revision != "" {
 		if err := explain(ctx, c, &e, &out); err != nil {
 			return cannot(doing, err)
 		}
@@ -124,13 +124,20 @@ func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explain
 
 // since says what has changed from the policy that decided to the one in use, or "".
 func since(c *config.Config, then *rego.Engine) string {
-	now, err := granted(c)(loadPolicy(c))
+	f, err := openSource(c)
+	if err != nil {
+		return ""
+	}
+	now, err := granted(c)(f.current, nil)
 	if err != nil || now.Revision()+now.Data() == then.Revision()+then.Data() {
 		return ""
 	}
 	x, err := ungranted(then, nil)
 	y, failed := ungranted(now, err)
 	if failed != nil || x.Revision()+x.Data() != y.Revision()+y.Data() {
+		if f.state != nil {
+			return fmt.Sprintf("revision %d is in force now, another policy", f.state.Current.Number)
+		}
 		return "the policy has been edited since"
 	}
 	return "the policy is the same, and other access is granted now: cordon access list --all"
@@ -154,6 +161,9 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	}
 	if r.Operation.Class != "" {
 		p("class", "%s", r.Operation.Class)
+	}
+	if e.Kind == kindShadow {
+		p("shadow", "%s", e.Note)
 	}
 	p("because", "%s", orDash(firstOf(e.Decision.Reason, e.Decision.Rule, e.Note)))
 	switch e.Decision.Cause {

@@ -75,8 +75,9 @@ func Load(dir string) (*Engine, error) {
 	return newEngine(f, dir)
 }
 
-// LoadArchive makes an Engine of what Archive returned, to explain a decision
-// after its policy was edited.
+// LoadArchive makes an Engine of what Archive or ArchiveWithTests returned, to explain a
+// decision after its policy was edited, or to take a policy from somebody else. Faults of
+// the policy are a *Problems.
 func LoadArchive(b []byte) (*Engine, error) {
 	f, err := readArchive(b)
 	if err != nil {
@@ -88,6 +89,11 @@ func LoadArchive(b []byte) (*Engine, error) {
 // Archive returns the rules and data as a tar file. It depends on nothing but
 // their names and contents, so it can be kept under Revision and Data.
 func (e *Engine) Archive() []byte { return e.folder.archive() }
+
+// ArchiveWithTests is Archive with the tests besides, for somebody else to run.
+func (e *Engine) ArchiveWithTests() []byte {
+	return tarOf(e.folder.rules, e.folder.data, e.folder.tests)
+}
 
 // Sources returns the files that decide, rules before data, each sorted by name.
 func (e *Engine) Sources() []Source { return slices.Concat(e.folder.rules, e.folder.data) }

@@ -195,12 +195,14 @@ func digest(list []Source) string {
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
 
-// archive writes what decides, rules and data, as a tar file that depends on
-// names and contents only.
-func (f *folder) archive() []byte {
+// archive writes what decides, rules and data.
+func (f *folder) archive() []byte { return tarOf(f.rules, f.data) }
+
+// tarOf writes files as a tar file that depends on names and contents only.
+func tarOf(lists ...[]Source) []byte {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	for _, s := range slices.Concat(f.rules, f.data) {
+	for _, s := range slices.Concat(lists...) {
 		// Writing to memory fails only for a header that cannot be encoded, and
 		// add admits no such name.
 		_ = w.WriteHeader(&tar.Header{Name: s.Name, Mode: 0o644, Size: int64(len(s.Text)), Format: tar.FormatPAX})

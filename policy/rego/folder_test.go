@@ -133,3 +133,31 @@ func FuzzData(f *testing.F) {
 		}
 	})
 }
+
+// TestArchiveWithTests hands a policy over with its tests: whoever gets it runs the same ones,
+// and it is the same policy.
+func TestArchiveWithTests(t *testing.T) {
+	dir := t.TempDir()
+	if err := WriteShipped(dir); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := LoadArchive(e.ArchiveWithTests())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := e.Test(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := got.Test(t.Context())
+	if err != nil || len(results) != len(want) || results.Failed() > 0 || len(results) == 0 {
+		t.Errorf("%d tests, %d failed (%v), want %d", len(results), results.Failed(), err, len(want))
+	}
+	if got.Revision() != e.Revision() || got.Data() != e.Data() || string(got.Archive()) != string(e.Archive()) {
+		t.Error("with its tests it is another policy")
+	}
+}

@@ -23,11 +23,11 @@ const (
 )
 
 // Comparison asks a candidate what was decided without it, and counts what it would have
-// decided otherwise. Its methods may be called concurrently.
+// decided otherwise. One may serve several Deciders of the same candidate, one after the
+// other. Its methods may be called concurrently.
 type Comparison struct {
-	candidate policy.Decider
-	tell      func(Example)
-	waiting   chan question
+	tell    func(Example)
+	waiting chan question
 
 	mu     sync.Mutex
 	report Report
@@ -38,8 +38,9 @@ type Comparison struct {
 }
 
 type question struct {
-	request policy.Request
-	answer  policy.Decision
+	candidate policy.Decider
+	request   policy.Request
+	answer    policy.Decision
 }
 
 // Difference is what questions have in common that the candidate answers otherwise.
@@ -79,10 +80,10 @@ type Example struct {
 	Answer  policy.Decision // the candidate's
 }
 
-// NewComparison returns a comparison with candidate. tell is called by Run, one call at a
-// time, for the first of each burst of equal differences.
-func NewComparison(candidate policy.Decider, tell func(Example)) *Comparison {
-	return &Comparison{candidate: candidate, tell: tell, waiting: make(chan question, maxWaiting),
+// NewComparison returns a comparison that has compared nothing yet. tell is called by Run,
+// one call at a time, for the first of each burst of equal differences.
+func NewComparison(tell func(Example)) *Comparison {
+	return &Comparison{tell: tell, waiting: make(chan question, maxWaiting),
 		report: Report{Since: time.Now().UTC()}, groups: map[Difference]*Group{}}
 }
 
@@ -98,13 +99,13 @@ func (c *Comparison) Run(ctx context.Context) {
 	}
 }
 
-// offer has r compared if there is room. It keeps a copy.
-func (c *Comparison) offer(r *policy.Request, answer policy.Decision) {
+// offer has candidate asked r if there is room. It keeps a copy.
+func (c *Comparison) offer(candidate policy.Decider, r *policy.Request, answer policy.Decision) {
 	if len(c.waiting) == cap(c.waiting) { // spares the copy
 		c.miss()
 		return
 	}
-	q := question{*r, answer}
+	q := question{candidate, *r, answer}
 	// Whoever asks may use these again; what they hold is never changed in place.
 	q.request.Subject.Roles, q.request.Subject.Groups = slices.Clone(r.Subject.Roles), slices.Clone(r.Subject.Groups)
 	q.request.Device.Labels = maps.Clone(r.Device.Labels)
@@ -123,7 +124,7 @@ func (c *Comparison) miss() {
 }
 
 func (c *Comparison) compare(ctx context.Context, q *question) {
-	answer := c.candidate.Decide(ctx, &q.request)
+	answer := q.candidate.Decide(ctx, &q.request)
 	if ctx.Err() != nil {
 		return // it may have been cut short
 	}

@@ -48,7 +48,7 @@ func compared(t *testing.T, c *Comparison, questions int64) Report {
 // TestComparison counts what a candidate would decide otherwise; who asks does not notice.
 func TestComparison(t *testing.T) {
 	var told []Example
-	c := NewComparison(nurses{}, func(x Example) { told = append(told, x) })
+	c := NewComparison(func(x Example) { told = append(told, x) })
 	d := NewDecider(fixed(allow("current", 0)), nurses{}, &Candidate{Stage: Shadow}, c)
 	for range 3 {
 		for _, role := range []string{"nurse", "physician", "vendor"} {
@@ -84,7 +84,7 @@ func TestComparison(t *testing.T) {
 // TestComparisonBounded asks more than a comparison can take, and with more names.
 func TestComparisonBounded(t *testing.T) {
 	told := 0
-	c := NewComparison(nurses{}, func(Example) { told++ })
+	c := NewComparison(func(Example) { told++ })
 	d := NewDecider(fixed(allow("current", 0)), nurses{}, &Candidate{Stage: Shadow}, c)
 	for range maxWaiting + 5 {
 		d.Decide(t.Context(), ask("nurse", "x"))

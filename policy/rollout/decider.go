@@ -33,7 +33,7 @@ func (d *Decider) Decide(ctx context.Context, r *policy.Request) policy.Decision
 	case d.stage != All && !(d.stage == Canary && d.devices[r.Device.ID]):
 		answer := d.current.Decide(ctx, r)
 		if d.comparison != nil {
-			d.comparison.offer(r, answer)
+			d.comparison.offer(d.candidate, r, answer)
 		}
 		return answer
 	case d.narrows:

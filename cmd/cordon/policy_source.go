@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/policy"
+	"cordon/policy/rego"
+	"cordon/policy/rollout"
+)
+
+// Places inside gateway.state of policies that take two people.
+const (
+	rolloutFile   = "rollout.json" // which revision is in force
+	submissionDir = "submissions"  // what was submitted, with who said what of it
+)
+
+// policySource is the policy that decides, wherever it comes from, without what is granted for a
+// time.
+type policySource struct {
+	current   *rego.Engine
+	candidate *rego.Engine   // nil unless a revision is being rolled out
+	state     *rollout.State // nil without policy.approval: current is the policy folder as it was read
+	begun     bool           // state is new, and not kept yet
+}
+
+// openSource opens the policy that decides by what lies on disk. With policy.approval that
+// is what was rolled out; the first time it is what the folder holds.
+func openSource(c *config.Config) (*policySource, error) {
+	if !c.Policy.Approval.Needed() {
+		engine, err := loadPolicy(c)
+		if err != nil {
+			return nil, err
+		}
+		return &policySource{current: engine}, checkPatches(c, engine)
+	}
+	path := filepath.Join(c.Gateway.State, rolloutFile)
+	state, err := rollout.Read(path)
+	if err == nil {
+		return openRevisions(c, state)
+	}
+	restore := []string{"restore " + path + " from its backup", "cordon policy history tells what was in force"}
+	if !errors.Is(err, fs.ErrNotExist) {
+		// Any guess, the last revision that is recorded included, could allow what was taken back.
+		return nil, failure{Code: "rollout.damaged", Message: "which policy is in force is not known: " + err.Error(), Exit: exitChecks, Err: err, Try: restore}
+	}
+	if _, err := os.Stat(filepath.Join(c.Gateway.State, submissionDir)); err == nil {
+		return nil, failure{Code: "rollout.missing", Message: fmt.Sprintf("which policy is in force is not known: %s is gone, and there are submissions", path), Exit: exitChecks, Err: err, Try: restore}
+	}
+	engine, err := loadPolicy(c)
+	if err != nil {
+		return nil, err
+	}
+	first := rollout.Begin(engine.Revision(), engine.Data())
+	return &policySource{current: engine, state: &first, begun: true}, checkPatches(c, engine)
+}
+
+// startingPolicy returns the policy that a start would decide by, proven as a check does it:
+// how many of its tests passed, and what is to be said of it. What was rolled out was tested
+// when it was submitted.
+func startingPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, []string, error) {
+	warnings := []string{}
+	if c.Policy.Approval.Needed() {
+		f, err := openSource(c)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		if !f.begun {
+			if text := workspace(c, f); text != "" {
+				warnings = append(warnings, text)
+			}
+			return f.current, 0, warnings, nil
+		}
+	}
+	results, err := testPolicy(ctx, c)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if len(results) == 0 {
+		warnings = append(warnings, "the policy has no tests")
+	}
+	engine, err := loadPolicy(c)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	return engine, len(results), warnings, checkPatches(c, engine)
+}
+
+// openRevisions opens what state says is in force.
+func openRevisions(c *config.Config, state rollout.State) (*policySource, error) {
+	f := &policySource{state: &state}
+	var err error
+	if f.current, err = openRevision(c, state.Current); err == nil && state.Candidate != nil {
+		f.candidate, err = openRevision(c, state.Candidate.Revision)
+	}
+	return f, err
+}
+
+// openRevision opens a revision that is kept, with the patches that devices need.
+func openRevision(c *config.Config, r rollout.Revision) (*rego.Engine, error) {
+	path := revisionPath(c, r.Policy, r.Data)
+	archive, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open revision %d: %w", r.Number, err)
+	}
+	engine, err := rego.LoadArchive(archive)
+	if err != nil {
+		return nil, fmt.Errorf("open revision %d: %w", r.Number, err)
+	}
+	if engine.Revision() != r.Policy || engine.Data() != r.Data {
+		return nil, failure{Code: "rollout.revision_changed", Exit: exitChecks, Message: fmt.Sprintf("open revision %d: %s does not hold it any more", r.Number, path), Try: []string{"restore it from its backup"}}
+	}
+	return engine, checkPatches(c, engine)
+}
+
+// keep makes a first revision last, and tells the log of it.
+func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) error {
+	if !f.begun {
+		return nil
+	}
+	if err := keepRevision(c, f.current); err != nil {
+		return err
+	}
+	e := audit.Entry{Kind: kindRollout, Note: stepNote(1, byLocal(operatorName()), "what the policy folder held when approval began"),
+		Decision: policy.Decision{Revision: f.current.Revision(), Data: f.current.Data()}}
+	if err := record(e); err != nil {
+		return fmt.Errorf("record the first revision: %w", err)
+	}
+	f.begun = false
+	return rollout.Write(filepath.Join(c.Gateway.State, rolloutFile), *f.state)
+}
+
+// describe says what decides besides the current revision, for an entry; "" without
+// policy.approval.
+func (f *policySource) describe() string {
+	if f.state == nil {
+		return ""
+	}
+	text := fmt.Sprintf("revision %d decides", f.state.Current.Number)
+	if f.state.Candidate != nil {
+		text += "; " + describeCandidate(f.state.Candidate)
+	}
+	return text
+}
+
+// summary is describe for the entry of a start or an end.
+func (f *policySource) summary() string {
+	if f.state == nil {
+		return ""
+	}
+	return "; " + f.describe()
+}
+
+// rolling is what a running gateway has of a rollout.
+type rolling struct {
+	number     int                 // of the candidate
+	comparison *rollout.Comparison // of it with what counts; nil if there is none
+	stop       context.CancelFunc  // of the comparison
+}
+
+// decider returns what the gateway is to ask on ground. Its candidate goes on being compared
+// while it is the same. standing.mu is held, but for the start.
+func (a *assembly) decider(ground inForce) policy.Decider {
+	var c *rollout.Candidate
+	if ground.candidate != nil {
+		c = a.source.state.Candidate
+	}
+	compares := c != nil && c.Stage != rollout.All
+	if a.rolling.comparison != nil && (!compares || a.rolling.number != c.Number) {
+		a.rolling.stop()
+		a.rolling = rolling{}
+	}
+	if compares && a.rolling.comparison == nil {
+		ctx, cancel := context.WithCancel(a.background)
+		comparison := rollout.NewComparison(a.recordDifference)
+		a.rolling = rolling{c.Number, comparison, cancel}
+		a.running.Go(func() { comparison.Run(ctx) })
+	}
+	if c == nil {
+		return ground.policy
+	}
+	return rollout.NewDecider(ground.policy, ground.candidate, c, a.rolling.comparison)
+}
+
+// kindShadow is an entry about what a candidate would have decided otherwise: nothing was
+// done by it. It records the first of a burst.
+const kindShadow audit.Kind = "shadow"
+
+func (a *assembly) recordDifference(x rollout.Example) {
+	note := fmt.Sprintf("not in force: the candidate answers %s, what counted was %s; %d time(s) so far for %s on %s by role %s",
+		x.After, x.Before, x.Count, x.Operation, x.Class, orDash(x.Roles))
+	e := audit.Entry{Kind: kindShadow, Input: x.Request.AppendJSON(nil), Decision: x.Answer, Note: note}
+	if err := a.record(e); err != nil {
+		a.gateway.Logger.Warn("record what a candidate would have decided", "error", err)
+	}
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"cordon/certs"
+	"cordon/cmd/cordon/config"
+	"cordon/policy/rego"
+)
+
+// What somebody says of a policy, see certs.Statement. The digest is that of the words.
+const (
+	purposeSubmit  = "policy-submit"
+	purposeApprove = "policy-approve"
+	purposeReject  = "policy-reject"
+)
+
+// Bounds of what is submitted.
+const (
+	maxWhy         = 500      // bytes of a reason
+	maxSubmissions = 1000     // kept; older ones are removed by hand
+	maxRecord      = 1 << 20  // bytes of a submission's record
+	maxArchive     = 40 << 20 // bytes of a policy with its tests
+)
+
+// digests name a policy.
+type digests struct {
+	Policy string `json:"policy"`
+	Data   string `json:"data"`
+}
+
+func digestsOf(e *rego.Engine) digests { return digests{e.Revision(), e.Data()} }
+
+// proposal is what an author signs. It holds for one gateway and for one policy in force:
+// what it changes is the difference to that.
+type proposal struct {
+	Gateway string `json:"gateway"` // trust domain and name
+	digests
+	Archive string        `json:"archive"` // SHA-256 of the files, tests included
+	InForce digests       `json:"in_force"`
+	Why     string        `json:"why"`
+	Tests   int           `json:"tests"`  // that passed
+	Replay  *replayCounts `json:"replay"` // null if nothing was recorded yet
+}
+
+// replayCounts is what a replay said to the author.
+type replayCounts struct {
+	Since        time.Time `json:"since"`
+	Recorded     int64     `json:"recorded"`
+	NewlyAllowed int64     `json:"newly_allowed"`
+	NewlyDenied  int64     `json:"newly_denied"`
+	Critical     int64     `json:"newly_denied_critical"`
+	NotReplayed  int64     `json:"not_replayed"`
+}
+
+// opinion is what an approver signs, or whoever rejects.
+type opinion struct {
+	Gateway  string  `json:"gateway"`
+	Number   int     `json:"number"`
+	Proposal string  `json:"proposal"` // SHA-256 of the author's words
+	InForce  digests `json:"in_force"` // what it is to replace
+	Why      string  `json:"why"`
+}
+
+// signed is words with the statement of whoever says them.
+type signed struct {
+	Words     json.RawMessage `json:"words"`
+	Statement certs.Statement `json:"statement"`
+	By        string          `json:"by"` // "user/dr.kim", as was verified when it was taken
+	Taken     time.Time       `json:"taken"`
+}
+
+// submission is a policy that somebody wants in force.
+type submission struct {
+	Version   int     `json:"version"` // of this format: 1
+	Number    int     `json:"number"`
+	Submitted signed  `json:"submitted"`
+	Approved  *signed `json:"approved"`
+	Rejected  *signed `json:"rejected"`
+
+	proposal proposal // the words of Submitted
+}
+
+// sign makes words of v in the name of cert.
+func sign(cert tls.Certificate, purpose string, v any) (signed, error) {
+	words, err := json.Marshal(v)
+	if err != nil {
+		return signed{}, err
+	}
+	s, err := certs.SignStatement(cert, purpose, sha256.Sum256(words), time.Now())
+	return signed{Words: words, Statement: s}, err
+}
+
+// words reads signed words into v. They have one form, as json.Marshal writes it, so that
+// everybody reads the same in them.
+func words(text json.RawMessage, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("signed words are not of their form: %w", err)
+	}
+	if again, err := json.Marshal(v); err != nil || !bytes.Equal(again, text) {
+		return errors.New("signed words are not in their canonical form")
+	}
+	return nil
+}
+
+func hexSHA256(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// gatewayID is which gateway words are for.
+func gatewayID(c *config.Config) string { return c.Identity.TrustDomain + "/" + c.Gateway.Name }
+
+// checkWhy wants a reason that fits a line of the log.
+func checkWhy(why string) error {
+	bad := ""
+	switch {
+	case strings.TrimSpace(why) == "":
+		bad = "no reason is given"
+	case len(why) > maxWhy:
+		bad = fmt.Sprintf("the reason has %d bytes, at most %d", len(why), maxWhy)
+	case strings.ContainsFunc(why, func(c rune) bool { return !unicode.IsPrint(c) }):
+		bad = "the reason is not one printable line"
+	default:
+		return nil
+	}
+	return failure{Code: "usage.reason", Message: bad, Exit: exitUsage, Try: []string{`-m "why, in a line, without names of patients"`}}
+}
+
+func submissionPath(c *config.Config, number int, ext string) string {
+	return filepath.Join(c.Gateway.State, submissionDir, strconv.Itoa(number)+ext)
+}
+
+// readSubmission reads a submission's record. Who signed what is verified by whoever acts
+// on it.
+func readSubmission(c *config.Config, number int) (*submission, error) {
+	path := submissionPath(c, number, ".json")
+	text, err := readBounded(path, maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failure{Code: "submission.unknown", Message: fmt.Sprintf("there is no submission %d", number), Exit: exitNotFound, Err: err, Try: []string{"cordon policy submissions"}}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &submission{}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err = d.Decode(s); err == nil {
+		err = words(s.Submitted.Words, &s.proposal)
+	}
+	switch {
+	case err != nil:
+	case s.Version != 1:
+		err = fmt.Errorf("version %d is not known", s.Version)
+	case s.Number != number:
+		err = fmt.Errorf("it is submission %d", s.Number)
+	}
+	if err != nil {
+		return nil, tampered(number, fmt.Errorf("read %q: %w", path, err))
+	}
+	return s, nil
+}
+
+// tampered is about a submission that is not what its author signed; number is 0 before it
+// has one.
+func tampered(number int, err error) error {
+	what := "it"
+	if number > 0 {
+		what = fmt.Sprintf("submission %d", number)
+	}
+	return failure{Code: "submission.changed", Message: fmt.Sprintf("%s was changed since it was signed: %v", what, err), Exit: exitChecks, Err: err, Try: []string{"find out who changed it", "submit the policy again"}}
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("read %q: more than %d bytes", path, limit)
+	}
+	return text, err
+}
+
+// open opens the policy of s, if it is still what was signed.
+func (s *submission) open(c *config.Config) (*rego.Engine, error) {
+	archive, err := readBounded(submissionPath(c, s.Number, ".tar"), maxArchive)
+	if err != nil {
+		return nil, tampered(s.Number, err)
+	}
+	return s.proposal.open(s.Number, archive)
+}
+
+// open makes an engine of the proposal's files.
+func (p *proposal) open(number int, archive []byte) (*rego.Engine, error) {
+	if hexSHA256(archive) != p.Archive {
+		return nil, tampered(number, errors.New("its files are others"))
+	}
+	engine, err := rego.LoadArchive(archive)
+	if err != nil {
+		return nil, placed(err)
+	}
+	if digestsOf(engine) != p.digests {
+		return nil, tampered(number, errors.New("its digests are not those of its files"))
+	}
+	return engine, nil
+}
+
+// submissions returns the numbers of what was submitted, in order.
+func submissions(c *config.Config) ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(c.Gateway.State, submissionDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var numbers []int
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok {
+			if n, err := strconv.Atoi(name); err == nil && n > 0 {
+				numbers = append(numbers, n)
+			}
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// status says in a word what became of s.
+func (s *submission) status() string {
+	switch {
+	case s.Rejected != nil:
+		return "rejected"
+	case s.Approved != nil:
+		return "approved"
+	}
+	return "open"
+}

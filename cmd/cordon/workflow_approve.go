@@ -1,0 +1,162 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cordon/certs"
+	"cordon/policy"
+)
+
+// judge takes an approval or a rejection.
+func (w *workflow) judge(s *step) error {
+	sub, err := readSubmission(w.config, s.Number)
+	if err != nil {
+		return err
+	}
+	if s.Signed == nil {
+		return errors.New("nothing is signed")
+	}
+	var o opinion
+	if err := words(s.Signed.Words, &o); err != nil {
+		return err
+	}
+	if err := w.about(sub, &o); err != nil {
+		return err
+	}
+	author, _, err := w.author(sub)
+	if err != nil {
+		return err
+	}
+	if _, err := sub.open(w.config); err != nil {
+		return err
+	}
+	purpose, kind, target := purposeApprove, kindApprove, &sub.Approved
+	roles := w.config.Policy.Approval.Approvers
+	if s.Do == "reject" {
+		purpose, kind, target = purposeReject, kindReject, &sub.Rejected
+		roles = slices.Concat(roles, w.config.Policy.Approval.Authors)
+	}
+	by, err := w.accept(s.Signed, purpose, roles)
+	switch {
+	case err != nil:
+		return err
+	case s.Do == "approve" && by == author:
+		return ownFailure(s.Number, by)
+	case sub.Rejected != nil:
+		return rejectedFailure(sub)
+	}
+	if c := w.source.state.Candidate; s.Do == "reject" && c != nil && c.Number == s.Number {
+		return failure{Code: "rollout.other", Exit: exitConflict, Message: describeCandidate(c), Try: []string{"cordon policy rollback withdraws it; then reject it"}}
+	}
+	why := firstOf(o.Why, "no reason given")
+	if o.Why != "" || s.Do == "reject" {
+		if err := checkWhy(o.Why); err != nil {
+			return err
+		}
+	}
+	if err := w.note(kind, s.Number, by, why+"; submitted by "+author, sub.proposal.digests); err != nil {
+		return err
+	}
+	taken := *s.Signed
+	taken.By, taken.Taken = by, time.Now().UTC()
+	*target = &taken
+	return w.write(sub)
+}
+
+func rejectedFailure(s *submission) error {
+	return failure{Code: "submission.rejected", Exit: exitConflict, Message: fmt.Sprintf("submission %d was rejected by %s", s.Number, s.Rejected.By), Try: []string{"cordon policy submit, again"}}
+}
+
+func ownFailure(number int, by string) error {
+	return failure{Code: "approval.own", Exit: exitDenied, Message: fmt.Sprintf("submission %d is %s's own: another person approves it", number, by), Try: []string{"cordon policy submissions tells who may"}}
+}
+
+// about reports whether an opinion is about sub, on this gateway, and about replacing what
+// is in force.
+func (w *workflow) about(sub *submission, o *opinion) error {
+	current := w.source.state.Current
+	switch {
+	case o.Gateway != gatewayID(w.config) || o.Number != sub.Number || o.Proposal != hexSHA256(sub.Submitted.Words):
+		return failure{Code: "approval.other", Exit: exitConflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, gatewayID(w.config))}
+	case o.InForce != digests{current.Policy, current.Data}:
+		return failure{Code: "approval.stale", Exit: exitConflict, Message: fmt.Sprintf("it was given to replace another policy than revision %d, which is in force now", current.Number),
+			Try: []string{fmt.Sprintf("look at the difference again: cordon policy approve %d", sub.Number)}}
+	}
+	return nil
+}
+
+// accept says who makes a statement now. It must be a person in one of the roles.
+func (w *workflow) accept(s *signed, purpose string, roles []string) (string, error) {
+	id, err := w.verifier.Accept(&s.Statement, purpose, sha256.Sum256(s.Words))
+	if err != nil {
+		return "", statementFailure(err)
+	}
+	return actor(id, roles)
+}
+
+// author says who submitted sub, as the signature has it, and whether a revocation of the
+// certificate would still be known.
+func (w *workflow) author(sub *submission) (by string, known bool, err error) {
+	id, known, err := w.verifier.Uphold(&sub.Submitted.Statement, purposeSubmit, sha256.Sum256(sub.Submitted.Words))
+	if err != nil {
+		return "", false, statementFailure(fmt.Errorf("what its author signed does not count: %w", err))
+	}
+	by, err = actor(id, w.config.Policy.Approval.Authors)
+	return by, known, err
+}
+
+// approver says who approved sub, if that still counts: "" if nobody has.
+func (w *workflow) approver(sub *submission, author string) (string, error) {
+	if sub.Approved == nil {
+		return "", nil
+	}
+	again := []string{fmt.Sprintf("cordon policy approve %d, by somebody whose word counts", sub.Number), "cordon policy submit, again: without an approval it can be rolled out to narrow"}
+	id, known, err := w.verifier.Uphold(&sub.Approved.Statement, purposeApprove, sha256.Sum256(sub.Approved.Words))
+	switch {
+	case err != nil:
+		return "", failure{Code: "approval.invalid", Exit: exitDenied, Message: fmt.Sprintf("the approval of submission %d by %s does not count: %v", sub.Number, sub.Approved.By, err), Err: err, Try: again}
+	case !known:
+		return "", failure{Code: "approval.old", Exit: exitDenied, Message: fmt.Sprintf("the certificate that approved submission %d ended too long ago to know whether it was revoked", sub.Number), Try: again}
+	}
+	var o opinion
+	if err := words(sub.Approved.Words, &o); err != nil {
+		return "", tampered(sub.Number, err)
+	}
+	if err := w.about(sub, &o); err != nil {
+		return "", err
+	}
+	by, err := actor(id, w.config.Policy.Approval.Approvers)
+	if err == nil && by == author {
+		err = ownFailure(sub.Number, by)
+	}
+	return by, err
+}
+
+// actor returns who id is, if that is a person in one of the roles.
+func actor(id *certs.Identity, roles []string) (string, error) {
+	who := id.Kind + "/" + id.ID
+	switch {
+	case id.Kind != policy.KindUser:
+		return "", failure{Code: "approval.kind", Exit: exitDenied, Message: who + " is not a person: a policy takes two of them", Try: []string{"a certificate of kind user"}}
+	case !slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(id.Roles, r) }):
+		return "", failure{Code: "approval.role", Exit: exitDenied, Message: fmt.Sprintf("%s has roles %s; this takes %s", who, orDash(strings.Join(id.Roles, ", ")), strings.Join(roles, " or ")),
+			Try: []string{"policy.approval in the configuration names the roles"}}
+	}
+	return who, nil
+}
+
+func statementFailure(err error) error {
+	f := failure{Code: "statement.refused", Exit: exitDenied, Message: err.Error(), Err: err}
+	switch {
+	case errors.Is(err, certs.ErrExpired):
+		f.Try = []string{"cordon cert issue, for a new certificate"}
+	case errors.Is(err, certs.ErrRevoked):
+		f.Try = []string{"cordon cert list tells which certificates are revoked"}
+	}
+	return f
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"cordon/certs"
+	"cordon/certs/ca"
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+)
+
+// policyStep makes a step of a policy's way into force in the running gateway: a verb of the
+// control socket.
+func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMessage) (any, error) {
+	var s step
+	d := json.NewDecoder(bytes.NewReader(asked))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return nil, fmt.Errorf("read the step: %w", err)
+	}
+	done, err := r.makeStep(ctx, by, &s)
+	if err != nil {
+		r.log.Error("step of a policy refused, everything stays as it was", "step", s.Do, "error", err)
+		return nil, err
+	}
+	if s.Do != "status" {
+		r.log.Info("step of a policy", "step", s.Do, "number", done.Number, "in_force", (&policySource{state: &done.State}).describe(), "ended", done.Ended)
+	}
+	return done, nil
+}
+
+func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepDone, err error) {
+	r.mu.Lock()
+	c := r.config
+	r.mu.Unlock()
+	if !c.Policy.Approval.Needed() {
+		return done, approvalOff()
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	s.prove(ctx, c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	parts := r.parts
+	parts.standing.mu.Lock() // no grant begins meanwhile
+	defer parts.standing.mu.Unlock()
+	w := &workflow{
+		config: r.config, verifier: certs.NewVerifier(parts.certs, r.config.Identity.TrustDomain), source: parts.source,
+		by: byLocal(by), record: parts.record,
+		ready: func(next *policySource) (func() int, error) {
+			configured := inForce{next.current, next.candidate, parts.configured.devices}
+			ground, err := parts.prepare(configured, parts.standing.ledger, parts.standing.damage)
+			return func() int {
+				parts.source, parts.configured = next, configured
+				return parts.put(ground)
+			}, err
+		},
+	}
+	done, err = w.do(s)
+	parts.source = w.source // a number may have been given
+	if err != nil {
+		return done, err
+	}
+	done.Running = true
+	if comparison := parts.rolling.comparison; comparison != nil {
+		report := comparison.Report()
+		done.Comparison = &report
+	}
+	return done, nil
+}
+
+func approvalOff() error {
+	return failure{Code: "approval.off", Exit: exitConflict, Message: "policy.approval is not configured: the policy folder is in force as it is read",
+		Try: []string{"policy: { approval: { authors: [security], approvers: [security-lead] } }, and restart the gateway", "without it: cordon reload"}}
+}
+
+// makeStep has the running gateway make a step, or makes it here if none runs.
+func (a *app) makeStep(ctx context.Context, c *config.Config, s *step) (stepDone, error) {
+	if !c.Policy.Approval.Needed() {
+		return stepDone{}, approvalOff()
+	}
+	var done stepDone
+	err := askGateway(ctx, c.Gateway.State, "policy", s, &done, 2*reloadTimeout) // a reload may be going on
+	if errors.Is(err, errNoGateway) {
+		return makeStepHere(ctx, c, s)
+	}
+	return done, err
+}
+
+// makeStepHere makes a step on the files of a gateway that does not run.
+func makeStepHere(ctx context.Context, c *config.Config, s *step) (done stepDone, err error) {
+	s.prove(ctx, c)
+	if s.Do == "status" {
+		f, err := openSource(c)
+		if err != nil {
+			return done, err
+		}
+		if !f.begun {
+			return stepDone{Schema: "cordon.rollout/v1", Step: s.Do, State: *f.state}, nil
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	authority, err := openAuthority(c)
+	if err != nil {
+		return done, err
+	}
+	source, err := authority.Source(ctx, ca.SourceConfig{Names: serverNames(c), TrustFile: c.Identity.CA.TrustFile, Log: log})
+	if err != nil {
+		return done, err
+	}
+	book, err := openAudit(c, log) // first: as long as it is open, no gateway starts
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, book.Close()) }()
+	record := func(e audit.Entry) error {
+		ctx, cancel := recordTimeout()
+		defer cancel()
+		_, err := book.Append(ctx, e)
+		return err
+	}
+	f, err := openSource(c)
+	if err != nil {
+		return done, err
+	}
+	if err := f.keep(c, record); err != nil {
+		return done, err
+	}
+	w := &workflow{config: c, verifier: certs.NewVerifier(source, c.Identity.TrustDomain), source: f, by: byLocal(operatorName()), record: record}
+	return w.do(s)
+}

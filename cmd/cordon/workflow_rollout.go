@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/policy/rollout"
+)
+
+// rollOut brings a submission to a stage.
+func (w *workflow) rollOut(s *step) (ended int, err error) {
+	sub, err := readSubmission(w.config, s.Number)
+	if err != nil {
+		return 0, err
+	}
+	if sub.Rejected != nil {
+		return 0, rejectedFailure(sub)
+	}
+	author, known, err := w.author(sub)
+	if err != nil {
+		return 0, err
+	}
+	approver, err := w.approver(sub, author)
+	if err != nil {
+		return 0, err
+	}
+	if approver == "" && !known {
+		return 0, failure{Code: "submission.old", Exit: exitDenied, Message: fmt.Sprintf("the certificate that signed submission %d ended too long ago to know whether it was revoked, and nobody has approved it", s.Number),
+			Try: []string{fmt.Sprintf("cordon policy approve %d", s.Number), "cordon policy submit, again"}}
+	}
+	for _, id := range s.Devices {
+		if !slices.ContainsFunc(w.config.Devices, func(d config.Device) bool { return d.ID == id }) {
+			return 0, failure{Code: "device.unknown", Exit: exitNotFound, Message: fmt.Sprintf("no device %.64q", id), Try: []string{"cordon device list"}}
+		}
+	}
+	r := rollout.Revision{Number: s.Number, Policy: sub.proposal.Policy, Data: sub.proposal.Data, Author: author, Approver: approver}
+	state, err := w.source.state.Advance(r, s.Stage, s.Devices)
+	if err != nil {
+		return 0, stepFailure(err)
+	}
+	engine, err := sub.open(w.config)
+	if err != nil {
+		return 0, err
+	}
+	if err := keepRevision(w.config, engine); err != nil {
+		return 0, err
+	}
+	by := "approved by " + approver
+	if approver == "" {
+		by = "approved by nobody, so it only narrows"
+	}
+	text := fmt.Sprintf("%s; submitted by %s, %s", describeStage(s.Stage, s.Devices), author, by)
+	return w.change(kindRollout, s.Number, text, state)
+}
+
+// rollBack takes one step back, or goes back to revision to.
+func (w *workflow) rollBack(to int) (number, ended int, err error) {
+	was := w.source.state
+	state, err := was.Rollback(to)
+	if err != nil {
+		return to, 0, stepFailure(err)
+	}
+	text := fmt.Sprintf("in force again, instead of revision %d", was.Current.Number)
+	if state.Current.Number == was.Current.Number {
+		text = fmt.Sprintf("decides alone again; revision %d is withdrawn", was.Candidate.Number)
+	}
+	ended, err = w.change(kindRollback, state.Current.Number, text, state)
+	return state.Current.Number, ended, err
+}
+
+func stepFailure(err error) error {
+	f := failure{Code: "rollout.step", Exit: exitConflict, Message: err.Error(), Err: err}
+	switch {
+	case errors.Is(err, rollout.ErrOther):
+		f.Code, f.Try = "rollout.other", []string{"cordon policy rollback withdraws it", "cordon policy rollout --stage all brings it to its end, once it is approved"}
+	case errors.Is(err, rollout.ErrCurrent):
+		f.Code, f.Try = "rollout.current", []string{"cordon policy rollout status"}
+	case errors.Is(err, rollout.ErrNever):
+		f.Code, f.Try = "rollout.never", []string{"cordon policy rollout REV, for what was not in force before", "cordon policy history"}
+	}
+	return f
+}
+
+// change makes ready what state says, records it, keeps it, and has it decide.
+func (w *workflow) change(kind audit.Kind, number int, text string, state rollout.State) (ended int, err error) {
+	next, err := openRevisions(w.config, state)
+	if err != nil {
+		return 0, err
+	}
+	enforce := func() int { return 0 }
+	if w.ready != nil {
+		if enforce, err = w.ready(next); err != nil {
+			return 0, err
+		}
+	}
+	decides := next.current
+	if next.candidate != nil {
+		decides = next.candidate
+	}
+	if err := w.note(kind, number, w.by, text, digestsOf(decides)); err != nil {
+		return 0, err
+	}
+	if err := w.keep(state); err != nil {
+		return 0, err
+	}
+	w.source = next
+	return enforce(), nil
+}
+
+func (w *workflow) keep(state rollout.State) error {
+	return rollout.Write(filepath.Join(w.config.Gateway.State, rolloutFile), state)
+}
