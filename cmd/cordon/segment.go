@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -157,7 +159,7 @@ func (a *app) changed(state string, all []segment.Plan) error {
 // segmentFailure says how to do what needs privileges.
 func segmentFailure(err error) error {
 	f := failure{Code: "segment.failed", Message: err.Error(), Err: err, Try: []string{"cordon segment findings"}}
-	if !canNetAdmin() {
+	if errors.Is(err, fs.ErrPermission) && !canNetAdmin() {
 		f.Code, f.Try = "segment.privilege", []string{"the same command as root", "systemctl start cordon-segment.socket"}
 	}
 	return f
