@@ -21,8 +21,9 @@ import (
 	"cordon/policy"
 )
 
-// maxDecision bounds one evaluation; a shorter deadline of the caller's wins.
-const maxDecision = 250 * time.Millisecond
+// maxDecision bounds one evaluation where the caller sets no shorter deadline. It is the longest
+// that limits.decision_timeout may be.
+const maxDecision = 10 * time.Second
 
 const (
 	maxReason      = 256 // bytes of a reason or a rule's name; the rest is cut off
