@@ -178,7 +178,9 @@ func (p *peer) exchange(what string) {
 
 // A quarantined device is refused whatever the policy says.
 func TestQuarantine(t *testing.T) {
-	anything := decider(func(r *policy.Request) policy.Decision { return policy.Decision{Allow: true, Cause: policy.CausePolicy} })
+	anything := decider(func(r *policy.Request) policy.Decision {
+		return policy.Decision{Allow: true, Cause: policy.CausePolicy}
+	})
 	w := newWard(t, wardConfig{policy: anything})
 	c := w.established()
 	dev := w.gateway.Routes[0].Device
