@@ -20,40 +20,40 @@ test_learning if {
 		passed(role, "pump/infusion", "learning") == tabled with data.access.learning as lessons
 		passed(role, "pump/infusion", "learning") == tabled | learned with data.access.learning as lessons with data.learning.but as ["dev-1"]
 	}
-	not opens("nurse", "pump/infusion", "learning") with data.access.learning as lessons
-	passed("nurse", "pump/infusion", "learning") == set() with data.access.learning as lessons with data.learning.but as ["dev-2"]
-	passed("nurse", "pump/infusion", "learning") == learned with data.access.learning as lessons with data.learning.never as ["pump", "pump/syringe"]
+	not opens("nurse", "pump/infusion", "learning") with data.access.learning as lessons with data.roles as few
+	passed("nurse", "pump/infusion", "learning") == set() with data.access.learning as lessons with data.learning.but as ["dev-2"] with data.roles as few
+	passed("nurse", "pump/infusion", "learning") == learned with data.access.learning as lessons with data.learning.never as ["pump", "pump/syringe"] with data.roles as few
 }
 
 # Without an end nobody learns; what the tables permit goes on.
 test_learning_ends if {
 	every ends in [{}, {"dev-2": 100}] {
 		passed("nurse", "monitor/bedside", "learning") == expectation("nurse", "monitor/bedside", "active") with data.access.learning as ends
-		passed("nurse", "analyser/blood-gas", "learning") == set() with data.access.learning as ends
+		passed("nurse", "analyser/blood-gas", "learning") == set() with data.access.learning as ends with data.roles as few
 	}
 	every state in ["active", "maintenance", "quarantined"] {
-		passed("nurse", "analyser/blood-gas", state) == set() with data.access.learning as lessons
-		not opens("nurse", "analyser/blood-gas", state) with data.access.learning as lessons
+		passed("nurse", "analyser/blood-gas", state) == set() with data.access.learning as lessons with data.roles as few
+		not opens("nurse", "analyser/blood-gas", state) with data.access.learning as lessons with data.roles as few
 	}
 }
 
 # Every decision that rests on it says so, and ends with it; no other does.
 test_learning_stands_out if {
 	every q in [session("nurse", "analyser/blood-gas", "learning"), operation("nurse", "analyser/blood-gas", "learning", "session"), operation("nurse", "monitor/bedside", "learning", "write")] {
-		cordon.allow with input as q with data.access.learning as lessons
-		cordon.rule == "learning" with input as q with data.access.learning as lessons
-		cordon.valid_until == 100 with input as q with data.access.learning as lessons
+		cordon.allow with input as q with data.access.learning as lessons with data.roles as few
+		cordon.rule == "learning" with input as q with data.access.learning as lessons with data.roles as few
+		cordon.valid_until == 100 with input as q with data.access.learning as lessons with data.roles as few
 	}
 	every q in [session("nurse", "monitor/bedside", "learning"), operation("nurse", "monitor/bedside", "learning", "session"), operation("nurse", "monitor/bedside", "learning", "read")] {
-		cordon.allow with input as q with data.access.learning as lessons
-		not cordon.rule with input as q with data.access.learning as lessons
-		not cordon.valid_until with input as q with data.access.learning as lessons
+		cordon.allow with input as q with data.access.learning as lessons with data.roles as few
+		not cordon.rule with input as q with data.access.learning as lessons with data.roles as few
+		not cordon.valid_until with input as q with data.access.learning as lessons with data.roles as few
 	}
 	read := vendor("imaging/ct", "learning", "read")
 	cordon.rule == "grant G-1" with input as read with data.access.grants as granted with data.access.learning as {"dev-1": 500}
 	cordon.valid_until == 100 with input as read with data.access.grants as granted with data.access.learning as {"dev-1": 500}
 	cordon.rule == "learning" with input as object.union(read, {"operation": {"class": "write"}}) with data.access.grants as granted with data.access.learning as lessons
-	not cordon.rule with input as operation("nurse", "monitor/bedside", "learning", "control") with data.access.learning as lessons
+	not cordon.rule with input as operation("nurse", "monitor/bedside", "learning", "control") with data.access.learning as lessons with data.roles as few
 }
 
 # It takes a role, and a patch stands above it.
@@ -95,8 +95,8 @@ sent_learning(protocol, operation_class) := answer if {
 # not have; not under somebody else's name, not to send images elsewhere.
 test_learning_dicom if {
 	every service in ["association", "mpps", "worklist", "get of another kind"] {
-		cordon.allow with input as imaging("nurse", "learning", service) with data.access.learning as lessons
-		cordon.rule == "learning" with input as imaging("nurse", "learning", service) with data.access.learning as lessons
+		cordon.allow with input as imaging("nurse", "learning", service) with data.access.learning as lessons with data.roles as few
+		cordon.rule == "learning" with input as imaging("nurse", "learning", service) with data.access.learning as lessons with data.roles as few
 	}
 	association := imaging("radiologist", "learning", "association")
 	cordon.rule == "learning" with input as association with data.access.learning as lessons
