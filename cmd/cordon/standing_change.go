@@ -57,7 +57,10 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 	if r.Do == "list" {
 		return accessAnswer{Facts: before.Facts}, nil
 	}
-	if r.Do == "make" && r.Fact.Kind == access.Grant && s.parts != nil && !s.parts.configured.policy.ReadsAccess() {
+	if r.Do == "make" && r.Fact.Kind == access.Emergency {
+		return accessAnswer{}, fmt.Errorf("an emergency is opened by who may: cordon break-glass open")
+	}
+	if r.Do == "make" && r.Fact.Kind == access.Grant && s.parts != nil && !s.parts.configured.policy.ReadsAccess(access.Grants) {
 		return accessAnswer{}, failure{Code: "access.unread", Message: "no rule of the policy reads data.access, so a grant would permit nothing", Exit: exitConflict,
 			Try: []string{"copy grants.rego from a policy that cordon init writes, and let served hold for a grant"}}
 	}
@@ -84,6 +87,25 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 	s.catchUp()
 	answer.changed, err = s.put(next, notes, true)
 	return answer, err
+}
+
+// apply makes one change that has been allowed, behind what the clock is about to do anyway.
+func (s *standing) apply(now time.Time, change func(access.Ledger) (access.Ledger, access.Fact, note, error)) (f access.Fact, done changed, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damage != nil {
+		return f, done, unreadable(s.path, s.damage)
+	}
+	before, events := s.ledger.Advance(now)
+	next, f, n, err := change(before)
+	if err != nil {
+		return f, done, err
+	}
+	next, _ = next.Advance(now)
+	f, _ = next.Find(f.ID)
+	s.catchUp()
+	done, err = s.put(next, append(eventNotes(events), n), true)
+	return f, done, err
 }
 
 // change returns the ledger as it is to be, and the facts that were made or ended.
@@ -131,6 +153,8 @@ func refusedFact(err error) error {
 	switch {
 	case errors.Is(err, access.ErrNoFact):
 		f.Code, f.Exit, f.Try = "access.unknown", exitNotFound, []string{"cordon access list --all"}
+	case errors.Is(err, access.ErrGoesOn), errors.Is(err, access.ErrReviewed), errors.Is(err, access.ErrTwice):
+		f.Code, f.Exit, f.Try = "access.conflict", exitConflict, []string{"cordon break-glass list --all"}
 	case errors.Is(err, access.ErrOver):
 		f.Code, f.Exit = "access.over", exitConflict
 	case errors.Is(err, access.ErrFull):
@@ -154,7 +178,7 @@ func (s *standing) concerned(facts []access.Fact) []gateway.Live {
 	for _, live := range s.parts.gateway.Live() {
 		for i := range facts {
 			f := &facts[i]
-			if f.Covers(s.parts.configured.devices[live.Device]) && (f.Kind != access.Grant || f.Subject == live.Subject) {
+			if f.Covers(s.parts.configured.devices[live.Device]) && (f.Subject == "" || f.Subject == live.Subject) {
 				list = append(list, live)
 				break
 			}

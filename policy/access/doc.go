@@ -1,5 +1,6 @@
 // Package access is the vocabulary of what operators permit and forbid for a time: grants,
-// maintenance and learning windows, and quarantines. They are facts that end by themselves, not edits of
+// maintenance and learning windows, quarantines and emergencies (break-glass). They are facts that end by
+// themselves, not edits of
 // the policy, which sees them as data.access and as the device's state.
 //
 // Read fact.go for what one is and what it may say, ledger.go for how facts are made, begin

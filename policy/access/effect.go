@@ -14,7 +14,7 @@ func (l Ledger) State(device, configured string) string {
 	for i := range l.Facts {
 		f := &l.Facts[i]
 		switch {
-		case f.Device != device || f.Phase() != InForce || f.Kind == Grant:
+		case f.Device != device || f.Phase() != InForce || f.Kind == Grant || f.Kind == Emergency:
 		case f.Kind == Quarantine || configured == policy.StateQuarantined:
 			return policy.StateQuarantined
 		case f.Kind == Maintenance:
@@ -26,6 +26,12 @@ func (l Ledger) State(device, configured string) string {
 	return state
 }
 
+// What data.access has.
+const (
+	Grants      = "grants"
+	Emergencies = "emergencies"
+)
+
 // granted is a grant as policy sees it, below data.access.grants[subject][id]. One of device and
 // device_class is empty.
 type granted struct {
@@ -35,30 +41,39 @@ type granted struct {
 	UntilNs     int64          `json:"until_ns"`
 }
 
-// Document is data.access as policy sees it: the grants in force, and when learning ends, in ns, by device. It is nil if there are none. The same facts
-// give the same bytes.
+// opened is an emergency as policy sees it, below data.access.emergencies[subject][id].
+type opened struct {
+	Device  string `json:"device"`
+	UntilNs int64  `json:"until_ns"`
+}
+
+// Document is data.access as policy sees it: the grants and emergencies in force, by subject and id, and when
+// learning ends, in ns, by device. It is nil if there are none. The same facts give the same bytes.
 //
-// Grants that have not begun are not in it, and those that are over neither, so rules need not
+// What has not begun is not in it, and what is over neither, so rules need not
 // read the clock, and their answers can be given again.
 func (l Ledger) Document() []byte {
 	grants := map[string]map[string]granted{}
+	emergencies := map[string]map[string]opened{}
 	learning := map[string]int64{}
 	for i := range l.Facts {
 		f := &l.Facts[i]
-		if f.Kind == Learning && f.Phase() == InForce {
+		switch {
+		case f.Phase() != InForce:
+		case f.Kind == Learning:
 			learning[f.Device] = max(learning[f.Device], f.Until.UnixNano())
+		case f.Kind == Grant:
+			add(grants, f, granted{f.Device, f.DeviceClass, f.Classes, f.Until.UnixNano()})
+		case f.Kind == Emergency:
+			add(emergencies, f, opened{f.Device, f.Until.UnixNano()})
 		}
-		if f.Kind != Grant || f.Phase() != InForce {
-			continue
-		}
-		if grants[f.Subject] == nil {
-			grants[f.Subject] = map[string]granted{}
-		}
-		grants[f.Subject][f.ID] = granted{f.Device, f.DeviceClass, f.Classes, f.Until.UnixNano()}
 	}
 	facts := map[string]any{}
 	if len(grants) > 0 {
-		facts["grants"] = grants
+		facts[Grants] = grants
+	}
+	if len(emergencies) > 0 {
+		facts[Emergencies] = emergencies
 	}
 	if len(learning) > 0 {
 		facts["learning"] = learning
@@ -68,7 +83,15 @@ func (l Ledger) Document() []byte {
 	}
 	b, err := json.Marshal(facts)
 	if err != nil {
-		panic(fmt.Sprintf("access: encode grants: %v", err)) // strings and numbers have a JSON form
+		panic(fmt.Sprintf("access: encode the document: %v", err)) // strings and numbers have a JSON form
 	}
 	return b
+}
+
+// add puts what policy sees of f below its subject.
+func add[T any](part map[string]map[string]T, f *Fact, seen T) {
+	if part[f.Subject] == nil {
+		part[f.Subject] = map[string]T{}
+	}
+	part[f.Subject][f.ID] = seen
 }

@@ -20,6 +20,7 @@ const (
 	Maintenance Kind = "maintenance" // puts a device in maintenance
 	Learning    Kind = "learning"    // puts a device in learning mode
 	Quarantine  Kind = "quarantine"  // cuts a device off
+	Emergency   Kind = "emergency"   // lets a person do what care needs on a device, and is reviewed: break-glass
 )
 
 // Bounds of what a fact may say.
@@ -28,6 +29,8 @@ const (
 	MaxMaintenance = 14 * 24 * time.Hour
 	MaxLearning    = 90 * 24 * time.Hour
 	MaxQuarantine  = 365 * 24 * time.Hour
+	MaxEmergency   = 4 * time.Hour
+	ReviewWithin   = 24 * time.Hour      // from when an emergency begins
 	MaxAhead       = 90 * 24 * time.Hour // from when it is made to when it begins
 	MaxReason      = 200                 // bytes
 	maxName        = 128                 // bytes of a subject's id and of who made a fact
@@ -35,11 +38,11 @@ const (
 	maxClass       = 128                 // bytes of a device class
 )
 
-// Fact is one grant, maintenance window or quarantine.
+// Fact is one grant, maintenance window, quarantine or emergency.
 type Fact struct {
 	ID          string         `json:"id"` // "G-7QF2K"; assigned by Ledger.Make
 	Kind        Kind           `json:"kind"`
-	Subject     string         `json:"subject,omitempty"`      // of a grant: "vendor/acme"
+	Subject     string         `json:"subject,omitempty"`      // of a grant and an emergency: "vendor/acme"
 	Device      string         `json:"device,omitempty"`       // the device's id, or
 	DeviceClass string         `json:"device_class,omitempty"` // of a grant, the class of devices: "imaging/ct", "imaging/*"
 	Classes     []policy.Class `json:"classes,omitempty"`      // of a grant: of operations, in the order of policy.Classes; session is implied
@@ -49,12 +52,27 @@ type Fact struct {
 	Reason  string    `json:"reason"`            // one line, no patient data
 	Sponsor string    `json:"sponsor,omitempty"` // of a grant: who answers for the subject, "user/dr.kim"
 	By      string    `json:"by"`                // who made it
+	Proof   string    `json:"proof,omitempty"`   // of an emergency: what showed that they may
 	Made    time.Time `json:"made"`
 
 	Begun       bool      `json:"begun,omitempty"` // it has come into force
 	Ended       time.Time `json:"ended,omitzero"`  // zero: not yet
 	EndedBy     string    `json:"ended_by,omitempty"`
 	EndedReason string    `json:"ended_reason,omitempty"` // "" if it ended by itself
+
+	Reviewed   time.Time `json:"reviewed,omitzero"` // of an emergency: when somebody else had looked at it
+	ReviewedBy string    `json:"reviewed_by,omitempty"`
+	ReviewNote string    `json:"review_note,omitempty"` // what they found
+	Overdue    bool      `json:"overdue,omitempty"`     // it had not been reviewed in time
+}
+
+// ReviewBy is when an emergency is to have been reviewed.
+func (f *Fact) ReviewBy() time.Time { return f.From.Add(ReviewWithin) }
+
+// Unreviewed reports whether the fact is an emergency that is over, and that nobody has
+// reviewed.
+func (f *Fact) Unreviewed() bool {
+	return f.Kind == Emergency && f.Phase() == Over && f.Reviewed.IsZero()
 }
 
 // Phases of a fact, as people read them.
@@ -89,10 +107,10 @@ func (f *Fact) On() string { return cmp.Or(f.Device, f.DeviceClass) }
 
 // check reports the first thing that no fact may say.
 func (f *Fact) check() error {
-	longest, known := map[Kind]time.Duration{Grant: MaxGrant, Maintenance: MaxMaintenance, Learning: MaxLearning, Quarantine: MaxQuarantine}[f.Kind]
+	longest, known := map[Kind]time.Duration{Grant: MaxGrant, Maintenance: MaxMaintenance, Learning: MaxLearning, Quarantine: MaxQuarantine, Emergency: MaxEmergency}[f.Kind]
 	switch {
 	case !known:
-		return fmt.Errorf("kind %.40q: want grant, maintenance, learning or quarantine", f.Kind)
+		return fmt.Errorf("kind %.40q: want grant, maintenance, learning, quarantine or emergency", f.Kind)
 	case f.Made.IsZero() || f.From.IsZero():
 		return fmt.Errorf("it has no beginning")
 	case f.From.Sub(f.Made) > MaxAhead:
@@ -108,13 +126,19 @@ func (f *Fact) check() error {
 		name, text string
 		most       int
 		optional   bool
-	}{{"reason", f.Reason, MaxReason, false}, {"by", f.By, maxName, false}, {"ended_by", f.EndedBy, maxName, true}, {"ended_reason", f.EndedReason, MaxReason, true}} {
+	}{{"reason", f.Reason, MaxReason, false}, {"by", f.By, maxName, false}, {"ended_by", f.EndedBy, maxName, true}, {"ended_reason", f.EndedReason, MaxReason, true},
+		{"proof", f.Proof, maxName, f.Kind != Emergency}, {"reviewed_by", f.ReviewedBy, maxName, f.Reviewed.IsZero()}, {"review_note", f.ReviewNote, MaxReason, f.Reviewed.IsZero()}} {
 		if err := checkLine(text.name, text.text, text.most, text.optional); err != nil {
 			return err
 		}
 	}
-	if f.Kind == Grant {
+	switch {
+	case f.Kind == Grant:
 		return f.checkGrant()
+	case f.Kind == Emergency:
+		return f.checkEmergency()
+	case f.Proof != "" || !f.Reviewed.IsZero() || f.Overdue:
+		return fmt.Errorf("only an emergency is proven and reviewed")
 	}
 	if f.Subject != "" || f.DeviceClass != "" || len(f.Classes) > 0 || f.Sponsor != "" {
 		return fmt.Errorf("a %s is of one device, and of nobody", f.Kind)
@@ -122,7 +146,21 @@ func (f *Fact) check() error {
 	return checkName("device", f.Device, maxDevice)
 }
 
+// checkEmergency wants one person on one device: what is for several is opened several times.
+func (f *Fact) checkEmergency() error {
+	if _, err := ParseSubject(f.Subject); err != nil || !strings.HasPrefix(f.Subject, policy.KindUser+"/") {
+		return fmt.Errorf("subject %.60q: an emergency is for a person, user/…", f.Subject)
+	}
+	if f.DeviceClass != "" || len(f.Classes) > 0 || f.Sponsor != "" {
+		return fmt.Errorf("an emergency is of one device; what may be done in it is the policy's")
+	}
+	return checkName("device", f.Device, maxDevice)
+}
+
 func (f *Fact) checkGrant() error {
+	if f.Proof != "" || !f.Reviewed.IsZero() || f.Overdue {
+		return fmt.Errorf("only an emergency is proven and reviewed")
+	}
 	if _, err := ParseSubject(f.Subject); err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
@@ -225,6 +263,8 @@ func (f *Fact) String() string {
 		return f.Device + " in maintenance"
 	case Learning:
 		return f.Device + " in learning mode"
+	case Emergency:
+		return "break-glass for " + f.Subject + " on " + f.Device
 	}
 	return f.Device + " quarantined"
 }

@@ -78,7 +78,7 @@ func Parse(b []byte) (Ledger, error) {
 			return Ledger{}, fmt.Errorf("fact %d, %.20q: %w", i+1, f.ID, err)
 		}
 		seen[f.ID] = true
-		for _, t := range []*time.Time{&f.Made, &f.From, &f.Until, &f.Ended} {
+		for _, t := range []*time.Time{&f.Made, &f.From, &f.Until, &f.Ended, &f.Reviewed} {
 			*t = t.UTC()
 		}
 	}

@@ -17,9 +17,12 @@ const (
 
 // Why a change of the ledger is not made.
 var (
-	ErrNoFact = errors.New("there is no such grant, maintenance window or quarantine")
-	ErrOver   = errors.New("it is over already")
-	ErrFull   = fmt.Errorf("there are %d grants, windows and quarantines already", MaxFacts)
+	ErrNoFact   = errors.New("there is no such grant, maintenance window, quarantine or emergency")
+	ErrOver     = errors.New("it is over already")
+	ErrGoesOn   = errors.New("it goes on; it is reviewed when it is over")
+	ErrReviewed = errors.New("it was reviewed already")
+	ErrTwice    = errors.New("it was opened with this statement already")
+	ErrFull     = fmt.Errorf("there are %d grants, windows, quarantines and emergencies already", MaxFacts)
 )
 
 // Ledger is all facts, in the order they were made. It is a value: a method that changes it
@@ -28,16 +31,18 @@ type Ledger struct {
 	Facts []Fact
 }
 
-// Event is a fact that began or ended.
+// Event is a fact that began, ended, or became overdue for its review.
 type Event struct {
-	Fact  Fact // as it is then
-	Ended bool // else it began
+	Fact    Fact // as it is then
+	Ended   bool
+	Overdue bool
 }
 
 // Make adds a fact under an id of its own, and returns it. What it says of when it was begun and
-// ended does not count.
+// ended, and of its review, does not count. A proof is good for one fact.
 func (l Ledger) Make(f Fact, now time.Time) (Ledger, Fact, error) {
 	f.Made, f.Begun, f.Ended, f.EndedBy, f.EndedReason = wall(now), false, time.Time{}, "", ""
+	f.Reviewed, f.ReviewedBy, f.ReviewNote, f.Overdue = time.Time{}, "", "", false
 	f.From, f.Until = wall(f.From), wall(f.Until)
 	if f.From.Before(f.Made) {
 		f.From = f.Made
@@ -50,6 +55,9 @@ func (l Ledger) Make(f Fact, now time.Time) (Ledger, Fact, error) {
 	for i := range l.Facts {
 		if l.Facts[i].Phase() != Over {
 			standing++
+		}
+		if f.Proof != "" && l.Facts[i].Proof == f.Proof {
+			return l, Fact{}, ErrTwice
 		}
 	}
 	if standing >= MaxFacts {
@@ -80,7 +88,31 @@ func (l Ledger) End(id, by, reason string, now time.Time) (Ledger, Fact, error) 
 	return Ledger{facts}, f, nil
 }
 
-// Advance begins and ends what has to be by now, in the order of the ledger, and drops what has been over for a week.
+// Review says what somebody found who looked at an emergency that is over. Whether they are
+// somebody else than who opened it is for the caller to know.
+func (l Ledger) Review(id, by, note string, now time.Time) (Ledger, Fact, error) {
+	i := slices.IndexFunc(l.Facts, func(f Fact) bool { return f.ID == id && f.Kind == Emergency })
+	if i < 0 {
+		return l, Fact{}, ErrNoFact
+	}
+	f := l.Facts[i]
+	switch {
+	case f.Phase() != Over:
+		return l, f, ErrGoesOn
+	case !f.Reviewed.IsZero():
+		return l, f, ErrReviewed
+	}
+	f.Reviewed, f.ReviewedBy, f.ReviewNote = wall(now), by, note
+	if err := errors.Join(checkLine("note", note, MaxReason, false), checkLine("by", by, maxName, false)); err != nil {
+		return l, f, err
+	}
+	facts := slices.Clone(l.Facts)
+	facts[i] = f
+	return Ledger{facts}, f, nil
+}
+
+// Advance begins and ends what has to be by now, in the order of the ledger, and drops what has been over for a week;
+// an emergency only once it was reviewed.
 func (l Ledger) Advance(now time.Time) (Ledger, []Event) {
 	if next, ok := l.Next(); !ok || now.Before(next) {
 		return l, nil
@@ -94,11 +126,16 @@ func (l Ledger) Advance(now time.Time) (Ledger, []Event) {
 			f.Ended = f.Until
 		}
 		f.Begun = f.Begun || begins
+		was := f
+		if f.Unreviewed() && !f.Overdue && !now.Before(f.ReviewBy()) {
+			f.Overdue = true
+			events = append(events, Event{Fact: f, Overdue: true})
+		}
 		if begins || ends {
-			events = append(events, Event{f, ends})
+			events = append(events, Event{Fact: was, Ended: ends})
 		}
 		if f.Phase() == Over && !ends {
-			if kept++; kept > maxKept || now.Sub(f.Ended) > keepFor {
+			if kept++; kept > maxKept || now.Sub(f.Ended) > keepFor && !f.Unreviewed() {
 				continue
 			}
 		}
@@ -118,7 +155,7 @@ func (f *Fact) moves(now time.Time) (begins, ends bool) {
 	return !f.Begun && !ends && !now.Before(f.From), ends
 }
 
-// Next is the instant at which the next fact begins or ends; ok is false if none will.
+// Next is the instant at which the next fact begins, ends or becomes overdue; ok is false if none will.
 func (l Ledger) Next() (at time.Time, ok bool) {
 	for i := range l.Facts {
 		f := &l.Facts[i]
@@ -128,6 +165,10 @@ func (l Ledger) Next() (at time.Time, ok bool) {
 			t = f.From
 		case InForce:
 			t = f.Until
+		case Over:
+			if f.Unreviewed() && !f.Overdue {
+				t = f.ReviewBy()
+			}
 		}
 		if !t.IsZero() && (!ok || t.Before(at)) {
 			at, ok = t, true
@@ -154,10 +195,11 @@ func (l Ledger) Restrain(next Ledger) Ledger {
 	for _, f := range next.Facts {
 		seen[f.ID] = true
 		was, known := l.Find(f.ID)
-		changed := !known || was.Phase() != f.Phase()
-		narrows := f.Kind == Quarantine && f.Phase() == InForce || f.Kind != Quarantine && f.Phase() == Over
+		moved := !known || was.Phase() != f.Phase()
+		narrows := moved && (f.Kind == Quarantine && f.Phase() == InForce || f.Kind != Quarantine && f.Phase() == Over)
+		same := !moved && was.Overdue == f.Overdue && was.Reviewed.Equal(f.Reviewed)
 		switch {
-		case !changed || narrows:
+		case same || narrows:
 			out.Facts = append(out.Facts, f)
 		case known:
 			out.Facts = append(out.Facts, was)
@@ -183,7 +225,7 @@ func (l Ledger) newID(k Kind) string {
 		for i := range b {
 			b[i] = idAlphabet[int(b[i])%len(idAlphabet)] // some a little more often, which does no harm
 		}
-		id := map[Kind]string{Grant: "G-", Maintenance: "M-", Learning: "L-", Quarantine: "Q-"}[k] + string(b)
+		id := map[Kind]string{Grant: "G-", Maintenance: "M-", Learning: "L-", Quarantine: "Q-", Emergency: "E-"}[k] + string(b)
 		if _, taken := l.Find(id); !taken {
 			return id
 		}

@@ -64,12 +64,15 @@ func (e *Engine) Access() []byte {
 	return nil
 }
 
-// ReadsAccess reports whether any rule looks at data.access. Of a policy that does not, no grant permits anything.
-func (e *Engine) ReadsAccess() bool {
+// ReadsAccess reports whether any rule looks at a part of data.access, such as grants. Of a policy that does not, none
+// of them permits anything.
+func (e *Engine) ReadsAccess(part string) bool {
 	found := false
 	for _, m := range e.compiler.Modules {
 		ast.WalkRefs(m, func(r ast.Ref) bool {
-			found = found || len(r) > 1 && r[0].Equal(ast.DefaultRootDocument) && r[1].Value.Compare(ast.String(accessName)) == 0
+			// A reference that ends before the part takes all of them.
+			found = found || len(r) > 1 && r[0].Equal(ast.DefaultRootDocument) && r[1].Equal(ast.StringTerm(accessName)) &&
+				(len(r) == 2 || r[2].Equal(ast.StringTerm(part)) || !r[2].IsGround())
 			return found
 		})
 	}

@@ -78,8 +78,9 @@ func TestWith(t *testing.T) {
 
 func TestReadsAccess(t *testing.T) {
 	for rules, want := range map[string]bool{granting: true, "package cordon\n\nallow if data.access\n": true,
-		"package cordon\n\nallow if data.accessories.x\n": false, "package cordon\n\nallow if input.phase == \"access\"\n": false} {
-		if e := load(t, map[string]string{"a.rego": rules, "data.yaml": "accessories: {}\n"}); e.ReadsAccess() != want {
+		"package cordon\n\nallow if data.accessories.x\n": false, "package cordon\n\nallow if input.phase == \"access\"\n": false,
+		"package cordon\n\nallow if data.access.emergencies.x\n": false, "package cordon\n\nallow if data.access[_].x\n": true} {
+		if e := load(t, map[string]string{"a.rego": rules, "data.yaml": "accessories: {}\n"}); e.ReadsAccess("grants") != want {
 			t.Errorf("%s\nreads data.access: %v", rules, !want)
 		}
 	}

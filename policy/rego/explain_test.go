@@ -70,8 +70,8 @@ func TestExplainShipped(t *testing.T) {
 				}
 				return
 			}
-			if len(x.Rulings) != 6 {
-				t.Errorf("%d rules explained, not 6", len(x.Rulings))
+			if len(x.Rulings) != 7 {
+				t.Errorf("%d rules explained, not 7", len(x.Rulings))
 			}
 			var values []string
 			for _, v := range first.Failed.Values {

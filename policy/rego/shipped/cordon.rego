@@ -1,8 +1,8 @@
 # Cordon's default policy: roles × device class × class of operation.
 #
 # The permissions are in data.yaml; this file says how they are read, dicom.rego and mqtt.rego
-# what those protocols add, grants.rego what is permitted for a time, patches.rego what is refused
-# in any case. What no rule allows is refused.
+# what those protocols add, grants.rego what is permitted for a time, break_glass.rego what is in an
+# emergency, patches.rego what is refused in any case. What no rule allows is refused.
 # `cordon check` compiles it and runs its tests.
 package cordon
 
@@ -49,6 +49,15 @@ allow if {
 	served
 	bound
 }
+
+# In an emergency.
+allow if data.cordon.break_glass.allow
+
+rule := data.cordon.break_glass.rule
+
+valid_until := data.cordon.break_glass.valid_until
+
+obligations contains data.cordon.break_glass.obligation
 
 # A quarantined device takes part in nothing.
 in_use if input.device.state in {"active", "maintenance"}
@@ -118,7 +127,8 @@ reason := sprintf("device %s is %s", [input.device.id, input.device.state]) if {
 } else := sprintf("virtual patch %s of %s", [rule, input.device.profile]) if rule
 else := sprintf("%s is of no known class of operation", [input.operation.name]) if {
 	not known
-} else := ungranted if ungranted
+} else := data.cordon.break_glass.reason if data.cordon.break_glass.reason
+else := ungranted if ungranted
 else := sprintf("a %s cannot act in role %s", [input.subject.kind, held]) if {
 	not served
 	count(roles) == 0

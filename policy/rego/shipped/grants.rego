@@ -43,6 +43,7 @@ suitable if {
 used contains id if {
 	input.operation.class in {"", "session"}
 	not listed
+	bound
 	some id, _ in grants
 }
 
