@@ -50,6 +50,9 @@ type Config struct {
 	Audit    Audit     // Where decisions are recorded.
 	Limits   Limits    // What one gateway lets itself be asked for.
 
+	BreakGlass BreakGlass // Who may open devices in an emergency. Default: nobody but by sealed codes.
+	Alarms     Alarms     // Who is told at once. Default: nobody but the gateway's own log.
+
 	src  *source // where faults found later still point to
 	root *node
 }
@@ -193,6 +196,30 @@ func (a *Approval) Needed() bool { return len(a.Authors) > 0 }
 type Audit struct {
 	Dir        string        // The directory of the audit log. Default: audit inside gateway.state.
 	Checkpoint time.Duration // How often the log's head is signed, 1s to 1m. Default: 1s.
+}
+
+// BreakGlass says who may let themselves do what care needs, for a time, and who looks at it
+// afterwards. Sealed codes, where there are any, need neither role nor group.
+type BreakGlass struct {
+	Roles         []string      // The roles of people who may open a device, with a certificate of their own: [nurse-manager]. Default: none.
+	Groups        []string      // Groups of such people. Default: none.
+	Reviewers     []string      // The roles of people who may review what somebody else has opened. Default: roles and groups.
+	Duration      time.Duration // For how long, if nothing else is said, 1m to 4h. Default: 30m.
+	Max           time.Duration // For how long at most, 1m to 4h. Default: 4h.
+	DeviceClasses []string      // The classes of devices that may be opened: [monitor/*, imaging/ct]. Default: all.
+}
+
+// Alarms says over which channels people are told what should not wait.
+type Alarms struct {
+	Syslog  string  // A syslog daemon: unix:///dev/log, udp://log.hospital.example:514 or tcp://log.hospital.example:601. Default: none.
+	Webhook Webhook // A program that is told by signed HTTPS POST. Default: none.
+}
+
+// Webhook is a receiver of alarms.
+type Webhook struct {
+	URL        string // Where to: https://siem.hospital.example/cordon.
+	SecretFile string // The file with the secret it shares with the gateway, whsec_ and 24 to 64 bytes in base64.
+	TrustFile  string // PEM file with the roots its certificate may come from. Default: those of the machine.
 }
 
 // Limits bound what one gateway lets itself be asked for. Beyond them it refuses.

@@ -22,6 +22,7 @@ func (d *decoder) config(n *node) *Config {
 	c := &Config{}
 	c.Gateway = d.gateway(nil)
 	c.Policy, c.Limits = d.policy(nil), d.limits(nil)
+	c.BreakGlass = d.breakGlass(nil)
 	c.Identity.CA = d.ca(nil)
 	var audit *node
 	d.object(n, fields{
@@ -34,6 +35,9 @@ func (d *decoder) config(n *node) *Config {
 		"policy":   func(n *node) { c.Policy = d.policy(n) },
 		"audit":    func(n *node) { audit = n },
 		"limits":   func(n *node) { c.Limits = d.limits(n) },
+
+		"break_glass": func(n *node) { c.BreakGlass = d.breakGlass(n) },
+		"alarms":      func(n *node) { c.Alarms = d.alarms(n) },
 	}, "version", "gateway", "identity")
 	c.Audit = d.audit(audit, filepath.Join(c.Gateway.State, "audit"))
 	return c

@@ -53,6 +53,7 @@ var examples = map[string]string{
 	"interface": "{ kind: nic, name: eth1 }", "addresses": "[10.20.0.1]", "kind": "nic", "segment": "icu", "mac": "00:1b:44:11:3a:b7",
 	"catch": "10.20.0.9:2575", "to": "lis.hospital.example:2575", "server_name": "lis.hospital.example",
 	"authors": "[security]", "approvers": "[security-lead]",
+	"url": "https://siem.hospital.example/cordon", "secret_file": "alarms.secret",
 }
 
 // named returns the entries of a mapping whose keys the site chooses.
