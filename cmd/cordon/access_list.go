@@ -37,7 +37,7 @@ func accessListCommand(a *app) *cobra.Command {
 			var rows [][]string
 			for i := range l.Facts {
 				f := &l.Facts[i]
-				if f.Phase() == access.Over && !all {
+				if f.Phase() == access.Over && !all && !f.Unreviewed() {
 					continue
 				}
 				list = append(list, newFactJSON(f))

@@ -20,6 +20,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/gateway"
+	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
 	"cordon/gateway/segment"
 	"cordon/plugins"
@@ -45,10 +46,14 @@ type assembly struct {
 	plugins []*plugins.Plugin
 	gateway *gateway.Gateway
 
-	source     *policySource // where the policy comes from
-	rolling    rolling
-	configured inForce // what standing comes on top of
-	standing   *standing
+	source      *policySource // where the policy comes from
+	rolling     rolling
+	configured  inForce // what standing comes on top of
+	standing    *standing
+	emergencies *emergencies
+	alarms      *alarm.Spool
+	broken      chan error // why the log cannot be written
+	logger      *slog.Logger
 
 	segments map[string]*segment.Segment // by name; see enter
 
@@ -66,7 +71,7 @@ func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, er
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a := &assembly{config: c, background: background, stop: stop}
+	a := &assembly{config: c, background: background, stop: stop, logger: log, broken: make(chan error, 1)}
 	if err := a.build(ctx, background, log); err != nil {
 		a.close()
 		return nil, err
@@ -88,9 +93,15 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 		return err
 	}
 	a.running.Go(func() { a.certs.Run(background) })
-	if a.log, err = openAudit(a.config, log); err != nil {
+	if err := a.openAlarms(background); err != nil {
 		return err
 	}
+	book := auditOf(a.config, log)
+	book.Unwritable = a.unwritable
+	if a.log, err = audit.Open(book); err != nil {
+		return err
+	}
+	a.running.Go(func() { a.followLog(background) })
 	if err := a.source.keep(a.config, a.record); err != nil {
 		return err
 	}
@@ -112,10 +123,14 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 
 // openAudit opens the log for writing.
 func openAudit(c *config.Config, log *slog.Logger) (*audit.Log, error) {
-	return audit.Open(audit.Config{
+	return audit.Open(auditOf(c, log))
+}
+
+func auditOf(c *config.Config, log *slog.Logger) audit.Config {
+	return audit.Config{
 		Dir: c.Audit.Dir, Origin: gatewayID(c), Gateway: c.Gateway.Name,
 		Checkpoint: c.Audit.Checkpoint, Logger: log,
-	})
+	}
 }
 
 // close ends what was started, in the opposite order.

@@ -59,6 +59,9 @@ func (a *app) check(ctx context.Context) error {
 	if _, err := standingNow(c); err != nil {
 		return cannot("check", err)
 	}
+	if _, err := alarmChannels(c); err != nil {
+		return cannot("check", err)
+	}
 	report.Policy, report.Data = parts.policy.Revision(), parts.policy.Data()
 	if _, err := openAuthority(c); err != nil {
 		return cannot("check", err)

@@ -287,7 +287,7 @@ func deviceListCommand(a *app) *cobra.Command {
 			var rows [][]string
 			for i := range c.Devices {
 				d := &c.Devices[i]
-				state := stateWords(l, d)
+				state := stateWords(l, d) + glassWords(l, d.ID)
 				for _, s := range d.Services {
 					rows = append(rows, []string{d.ID, d.Class, state, s.Name, s.Proto, s.Listen.String(), netip.AddrPortFrom(d.Address, s.Port).String()})
 				}
@@ -331,7 +331,7 @@ func deviceShowCommand(a *app) *cobra.Command {
 }
 
 func facts(d *config.Device, l access.Ledger) [][]string {
-	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", stateWords(l, d)}}
+	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", stateWords(l, d) + glassWords(l, d.ID)}}
 	_, by := stateNow(l, d)
 	for i := range by {
 		rows = append(rows, []string{string(by[i].Kind) + " " + by[i].ID, left(&by[i], time.Now()) + ": " + by[i].Reason})

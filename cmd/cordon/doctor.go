@@ -58,7 +58,7 @@ func (a *app) doctor(ctx context.Context) error {
 		name string
 		look func(context.Context, *examination)
 	}{
-		{"policy", lookAtPolicy}, {"access", lookAtAccess}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
+		{"policy", lookAtPolicy}, {"access", lookAtAccess}, {"break-glass", lookAtEmergencies}, {"alarms", lookAtAlarms}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
 		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS}, {"segments", lookAtSegments},
 		{"networks", lookAtNetworks}, {"address requests", lookAtRequests},
 	} {

@@ -98,7 +98,7 @@ func (a *assembly) watchSegments(log *slog.Logger) {
 	stop := a.stop
 	a.stop = func() { cancel(); stop() }
 	for name, s := range a.segments {
-		w := &segmentWatch{name: name, log: log, record: a.log}
+		w := &segmentWatch{name: name, log: log, record: a.log, alarm: a.alarm}
 		a.running.Go(func() { w.run(ctx, s) })
 	}
 }
@@ -109,11 +109,17 @@ const kindSegment audit.Kind = "segment"
 // eventsPerMinute are the entries about one segment; beyond, events are only counted.
 const eventsPerMinute = 60
 
+// segmentAlarms is the time between two alarms about one segment; its entries have the rest.
+const segmentAlarms = 10 * time.Minute
+
 // segmentWatch writes one entry for each burst, as far as strangers on the wire may fill a log.
 type segmentWatch struct {
 	name   string
 	log    *slog.Logger
 	record *audit.Log
+	alarm  alarmer
+
+	alarmed time.Time // when there was one last
 
 	minute time.Time
 	told   int
@@ -150,9 +156,14 @@ func (w *segmentWatch) event(e segment.Event) {
 		w.left = 0
 	}
 	w.log.Warn("segment dropped", "segment", w.name, "kind", string(e.Kind), "device", e.Device, "mac", e.MAC.String(), "from", e.From, "to", e.To, "protocol", e.Protocol, "count", e.Count)
+	entry := audit.Entry{Kind: kindSegment, Note: note}
+	if now := time.Now(); w.alarm != nil && now.Sub(w.alarmed) >= segmentAlarms {
+		w.alarmed = now
+		w.alarm(entry, nil)
+	}
 	ctx, cancel := recordTimeout()
 	defer cancel()
-	if _, err := w.record.Append(ctx, audit.Entry{Kind: kindSegment, Note: note}); err != nil {
+	if _, err := w.record.Append(ctx, entry); err != nil {
 		w.log.Error("record what a segment dropped", "segment", w.name, "error", err)
 	}
 }

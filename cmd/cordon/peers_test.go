@@ -79,6 +79,7 @@ func TestGateway(t *testing.T) {
 		{"access", tellAccess},
 		{"learning", tellLearning},
 		{"rollout", tellRollout},
+		{"break-glass", tellBreakGlass},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

@@ -237,6 +237,8 @@ func needRestart(old, new *config.Config) (names []string) {
 	differs("segments", old.Segments, new.Segments)
 	differs("policy.approval", old.Policy.Approval, new.Policy.Approval)
 	differs("audit", old.Audit, new.Audit)
+	differs("break_glass", old.BreakGlass, new.BreakGlass)
+	differs("alarms", old.Alarms, new.Alarms)
 	differs("limits", old.Limits, new.Limits)
 	if len(old.Devices) != len(new.Devices) {
 		return append(names, "which devices there are")

@@ -39,7 +39,7 @@ func acceptReloads(parts *assembly, file string, log *slog.Logger) (*reloader, e
 	var err error
 	r.control, err = listenControl(parts.config.Gateway.State, map[string]verb{
 		"reload": func(ctx context.Context, _ string, _ json.RawMessage) (any, error) { return r.reload(ctx) },
-		"access": parts.answerAccess,
+		"access": parts.answerAccess, "emergency": parts.answerEmergency,
 		"policy": r.policyStep,
 	}, log)
 	if err != nil {

@@ -340,6 +340,8 @@ func TestNeedRestart(t *testing.T) {
 		reflect.TypeFor[[]config.Device]():   reflect.ValueOf([]config.Device{{ID: "a"}, {ID: "b"}}),
 		reflect.TypeFor[config.Audit]():      reflect.ValueOf(config.Audit{Dir: "other"}),
 		reflect.TypeFor[config.Limits]():     reflect.ValueOf(config.Limits{Sessions: 1}),
+		reflect.TypeFor[config.BreakGlass](): reflect.ValueOf(config.BreakGlass{Roles: []string{"other"}}),
+		reflect.TypeFor[config.Alarms]():     reflect.ValueOf(config.Alarms{Syslog: "unix:///dev/log"}),
 	}
 	try := func(field reflect.StructField, whole *config.Config, in reflect.Value, mayChange bool) {
 		value, known := some[field.Type]

@@ -39,6 +39,7 @@ const (
 type standing struct {
 	path   string
 	record func(audit.Entry) error
+	alarm  alarmer   // told of changes before they are in force; nil: nobody is
 	parts  *assembly // of the gateway that is to know; nil: none runs
 	log    *slog.Logger
 
@@ -128,6 +129,7 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 		done.Unrecorded = true
 		s.late = append(s.late, slices.DeleteFunc(unrecorded, func(n note) bool { return !moved[n.fact] })...)
 	}
+	s.raise(notes, next)
 	if err := s.keep(next); err != nil {
 		s.log.Error("keep a change of access", "error", err)
 		if mustKeep {
@@ -148,6 +150,20 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 	}
 	done.Ended = s.enforce(next, ground)
 	return done, nil
+}
+
+// raise alarms about what notes tell, before it is kept: what is not done after all was an alarm
+// too many, and none is lost.
+func (s *standing) raise(notes []note, next access.Ledger) {
+	if s.alarm == nil {
+		return
+	}
+	moved := moves(s.ledger, next)
+	for _, n := range notes {
+		if f, known := next.Find(n.fact); known && moved[n.fact] {
+			s.alarm(n.Entry, &f)
+		}
+	}
 }
 
 // recordAll records notes, and returns those from the first on that could not be.
@@ -197,12 +213,12 @@ func (s *standing) keep(l access.Ledger) error {
 	return l.Write(s.path)
 }
 
-// moves are the facts that get to another phase from a to b.
+// moves are the facts that get to another phase from a to b, or are reviewed or overdue then.
 func moves(a, b access.Ledger) map[string]bool {
 	moved := map[string]bool{}
 	for i := range b.Facts {
 		f := &b.Facts[i]
-		if was, known := a.Find(f.ID); !known || was.Phase() != f.Phase() {
+		if was, known := a.Find(f.ID); !known || was.Phase() != f.Phase() || was.Overdue != f.Overdue || !was.Reviewed.Equal(f.Reviewed) {
 			moved[f.ID] = true
 		}
 	}
@@ -265,6 +281,10 @@ func eventNotes(events []access.Event) (list []note) {
 	for _, e := range events {
 		f := &e.Fact
 		switch {
+		case e.Overdue:
+			n := noteOf(f, fmt.Sprintf("has not been reviewed since %s", stamp(f.From)))
+			n.Kind = audit.KindBreakGlassOverdue
+			list = append(list, n)
 		case !e.Ended:
 			list = append(list, noteOf(f, "came into force"))
 		case f.Begun:
@@ -279,8 +299,13 @@ func eventNotes(events []access.Event) (list []note) {
 // noteOf says of a fact its id, what became of it, and what it says.
 func noteOf(f *access.Fact, what string) note {
 	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Learning: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
-	if f.Kind == access.Quarantine && f.Phase() == access.Over {
+	switch {
+	case f.Kind == access.Quarantine && f.Phase() == access.Over:
 		kind = audit.KindRelease
+	case f.Kind == access.Emergency && f.Phase() == access.Over:
+		kind = audit.KindBreakGlassClosed
+	case f.Kind == access.Emergency:
+		kind = audit.KindBreakGlassOpened
 	}
 	return note{f.ID, audit.Entry{Kind: kind, Note: fmt.Sprintf("%s %s: %s", f.ID, what, f)}}
 }
@@ -294,6 +319,9 @@ func madeNote(f *access.Fact) note {
 	words = append(words, "reason: "+f.Reason)
 	if f.Sponsor != "" {
 		words = append(words, "sponsor "+f.Sponsor)
+	}
+	if f.Proof != "" {
+		words = append(words, f.Proof, "review due "+stamp(f.ReviewBy()))
 	}
 	n := noteOf(f, "made by "+f.By)
 	n.Note += ", " + strings.Join(words, ", ")

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 
+	"cordon/certs"
+	"cordon/certs/ca"
 	"cordon/policy/access"
 	"cordon/policy/rego"
 )
@@ -14,6 +17,15 @@ import (
 func (a *assembly) stand(log *slog.Logger) error {
 	a.configured = inForce{a.source.current, a.source.candidate, configuredFacts(a.config)}
 	a.standing = openStanding(a.config, recordIn(a.log), a, log)
+	a.standing.alarm = a.alarm
+	a.emergencies = &emergencies{config: a.config, standing: a.standing, verifier: certs.NewVerifier(a.certs, a.config.Identity.TrustDomain), log: log,
+		issue: func(ctx context.Context, r ca.Request) (*ca.Issued, error) {
+			authority, err := openAuthority(a.config)
+			if err != nil {
+				return nil, err
+			}
+			return authority.Issue(ctx, r)
+		}}
 	if a.standing.damage != nil {
 		log.Error("every device is quarantined: which of them are is not known", "error", a.standing.damage)
 	}
@@ -61,16 +73,25 @@ func (s *standing) summary() string {
 	if s.damage != nil {
 		return "; every device is quarantined, for what is quarantined cannot be read"
 	}
-	n := 0
-	for _, f := range s.ledger.Facts {
-		if f.Phase() == access.InForce {
+	n, open, due := 0, 0, 0
+	for i := range s.ledger.Facts {
+		switch f := &s.ledger.Facts[i]; {
+		case f.Phase() == access.InForce && f.Kind == access.Emergency:
+			open++
+		case f.Phase() == access.InForce:
 			n++
+		case f.Unreviewed():
+			due++
 		}
 	}
-	if n == 0 {
-		return ""
+	text := ""
+	if n > 0 {
+		text += fmt.Sprintf("; %d grants, windows and quarantines in force", n)
 	}
-	return fmt.Sprintf("; %d grants, windows and quarantines in force", n)
+	if open+due > 0 {
+		text += fmt.Sprintf("; break-glass: %d open, %d to be reviewed", open, due)
+	}
+	return text
 }
 
 // operatorName is who runs this command.

@@ -170,6 +170,9 @@ func (l *Log) setUnwritable(cause error, reserve bool) {
 		l.since = time.Now()
 		l.missed = 0
 		l.cfg.Logger.Error("audit: log unwritable, operations are refused", "error", cause)
+		if l.cfg.Unwritable != nil {
+			l.cfg.Unwritable(cause)
+		}
 		if !l.probing {
 			l.probing = true
 			time.AfterFunc(l.cfg.probe, l.tryAgain)

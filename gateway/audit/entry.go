@@ -25,7 +25,19 @@ const (
 	KindWindow     Kind = "window"     // a device's maintenance or learning was announced, began or ended
 	KindQuarantine Kind = "quarantine" // a device was cut off
 	KindRelease    Kind = "release"    // a quarantine ended
-	KindGap        Kind = "gap"        // written by the log itself: it could not record for a while, or a crash tore a write
+
+	// Break-glass. Exporters map opened to the ATNA message Security Alert (DCM 110113) of type
+	// Emergency Override Started (110127), closed to Emergency Override Stopped (110138); see
+	// DICOM PS3.15 A.5.3.11 and PS3.16 CID 400, 401. The note begins with the emergency's id. Decisions
+	// in between that it took have the obligation emergency-override, and the id in their rule.
+	KindBreakGlassOpened   Kind = "break-glass-opened"
+	KindBreakGlassClosed   Kind = "break-glass-closed"
+	KindBreakGlassReviewed Kind = "break-glass-reviewed"
+	KindBreakGlassOverdue  Kind = "break-glass-overdue" // it was not reviewed in time
+	KindBreakGlassRefused  Kind = "break-glass-refused" // somebody tried to open it, and may not
+	KindBreakGlassSealed   Kind = "break-glass-sealed"  // new offline codes were made, those before are void
+
+	KindGap Kind = "gap" // written by the log itself: it could not record for a while, or a crash tore a write
 )
 
 // MaxEntry is the longest entry in bytes of JSON.

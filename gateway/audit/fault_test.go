@@ -238,7 +238,8 @@ func TestFailedBatchTakesQueueAlong(t *testing.T) {
 	g := &gate{}
 	lim := small()
 	lim.sign = time.Hour
-	l := openTest(t, Config{limits: lim, disk: g})
+	told := make(chan error, 10)
+	l := openTest(t, Config{limits: lim, disk: g, Unwritable: func(cause error) { told <- cause }})
 	mustAppend(t, l, Entry{Kind: KindStart})
 	c := make(chan struct{})
 	g.set(c)
@@ -257,6 +258,9 @@ func TestFailedBatchTakesQueueAlong(t *testing.T) {
 	wg.Wait()
 	if err := l.Err(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("health: %v", err)
+	}
+	if cause := <-told; !errors.Is(cause, syscall.EIO) || len(told) > 0 {
+		t.Errorf("told of %v, and %d times more", cause, len(told))
 	}
 	g.fail(nil)
 	eventually(t, "recovery", func() bool { return l.Err() == nil })

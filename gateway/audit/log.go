@@ -34,6 +34,10 @@ type Config struct {
 
 	Logger *slog.Logger // nil: slog.Default(). Warn: something was repaired; Error: the log is unwritable
 
+	// Unwritable is told that the log cannot be written any more, which refuses operations; nil: nobody
+	// is. It must return at once.
+	Unwritable func(cause error)
+
 	limits
 	disk disk
 }

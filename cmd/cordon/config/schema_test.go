@@ -21,7 +21,7 @@ var (
 		"Config": {"version", "gateway", "identity"}, "Gateway": {"name"}, "Identity": {"trust_domain"},
 		"Profile": {"version", "title", "class", "services"}, "Plugin": {"path", "sha256"}, "Device": {"address"}, "Service": {"proto", "port", "listen"},
 		"Approval": {"authors", "approvers"},
-		"Segment": {"interface", "addresses"}, "Interface": {"kind", "name"}, "CallOut": {"proto", "catch", "to"}, "Webhook": {"url", "secret_file"},
+		"Segment":  {"interface", "addresses"}, "Interface": {"kind", "name"}, "CallOut": {"proto", "catch", "to"}, "Webhook": {"url", "secret_file"},
 	}
 	allowed = map[string][]any{
 		"Config.version": {1}, "Profile.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},

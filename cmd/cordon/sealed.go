@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"cordon/policy/rollout"
+)
+
+// sealedFile is where the hashes of the sealed codes are kept, in gateway.state.
+const sealedFile = "access/codes.json"
+
+// Bounds of sealed codes. A code has 73 bits of chance in it, which nobody guesses; what slows a
+// guesser down is for the log to be read meanwhile.
+const (
+	codeLength  = 15
+	maxSealed   = 20
+	sealedSlow  = 100_000 // rounds of PBKDF2 (RFC 8018) with HMAC-SHA256
+	maxCodeFile = 64 << 10
+	freeTries   = 3
+	longestWait = time.Minute
+)
+
+// codeAlphabet is that of decision codes: nothing in it is taken for another over a telephone.
+const codeAlphabet = "0123456789BCDFGHJKMNPQRSTVWXYZ"
+
+// envelopes is a set of one-time codes that lie in envelopes, of which some together open a device
+// when nobody can get a certificate.
+type envelopes struct {
+	Schema string       `json:"schema"`
+	Made   time.Time    `json:"made"`
+	By     string       `json:"by"`
+	Need   int          `json:"need"` // how many together
+	Salt   []byte       `json:"salt"`
+	Codes  []sealedCode `json:"codes"`
+	Wrong  int          `json:"wrong"`         // tries in a row
+	Last   time.Time    `json:"last,omitzero"` // of them
+}
+
+type sealedCode struct {
+	Hash []byte    `json:"hash"`
+	Used time.Time `json:"used,omitzero"`
+}
+
+const sealedSchema = "cordon.codes/v1"
+
+// seal makes n codes, need of which open a device together. Only whoever sees codes now ever will.
+func seal(n, need int, by string, now time.Time) (set *envelopes, codes []string, err error) {
+	if n < 1 || n > maxSealed || need < 1 || need > n {
+		return nil, nil, fmt.Errorf("%d codes of which %d are needed: want 1 to %d, and no more needed than there are", n, need, maxSealed)
+	}
+	set = &envelopes{Schema: sealedSchema, Made: now.UTC().Truncate(time.Second), By: by, Need: need, Salt: make([]byte, 16)}
+	rand.Read(set.Salt)
+	for range n {
+		code := randomCode(codeLength)
+		hash, err := set.hash(code)
+		if err != nil {
+			return nil, nil, err
+		}
+		set.Codes = append(set.Codes, sealedCode{Hash: hash})
+		codes = append(codes, code[:5]+"-"+code[5:10]+"-"+code[10:])
+	}
+	return set, codes, nil
+}
+
+// randomCode draws every symbol with the same chance.
+func randomCode(length int) string {
+	var code []byte
+	for one := make([]byte, 1); len(code) < length; {
+		rand.Read(one)
+		if i := int(one[0]); i < 256/len(codeAlphabet)*len(codeAlphabet) {
+			code = append(code, codeAlphabet[i%len(codeAlphabet)])
+		}
+	}
+	return string(code)
+}
+
+// readCode makes one form of what a person types: dashes, spaces and case do not matter, nor
+// letters that are none but look like digits.
+func readCode(typed string) string {
+	return strings.NewReplacer("-", "", " ", "", "\t", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(typed))
+}
+
+func (s *envelopes) hash(code string) ([]byte, error) {
+	return pbkdf2.Key(sha256.New, code, s.Salt, sealedSlow, sha256.Size)
+}
+
+// Why codes open nothing. Which of them was right is not told.
+var (
+	errUnsealed = errors.New("there are no sealed codes")
+	errCodes    = errors.New("these are not enough different codes that are right and were not used")
+)
+
+// spend uses the codes that a person gives, if they are enough: each is good once. It returns
+// which. The caller keeps s, whatever comes of it.
+func (s *envelopes) spend(codes []string, now time.Time) (numbers []int, err error) {
+	if wait := s.wait(now); wait > 0 {
+		return nil, failure{Code: "break_glass.wait", Message: fmt.Sprintf("%d tries in a row were wrong", s.Wrong), Exit: exitDenied, Try: []string{fmt.Sprintf("wait %v, and try again", wait.Round(time.Second))}}
+	}
+	if len(codes) > maxSealed {
+		codes = codes[:maxSealed]
+	}
+	found := map[int]bool{}
+	for _, typed := range codes {
+		hash, err := s.hash(readCode(typed))
+		if err != nil {
+			return nil, err
+		}
+		for i := range s.Codes { // all of them, however the first compares
+			if subtle.ConstantTimeCompare(hash, s.Codes[i].Hash) == 1 && s.Codes[i].Used.IsZero() {
+				found[i] = true
+			}
+		}
+	}
+	if len(found) < s.Need {
+		s.Wrong, s.Last = s.Wrong+1, now.UTC().Truncate(time.Second)
+		return nil, failure{Code: "break_glass.codes", Message: fmt.Sprintf("%v: it takes %d", errCodes, s.Need), Exit: exitDenied, Err: errCodes, Try: []string{"read them again; each is good once"}}
+	}
+	for i := range s.Codes {
+		if found[i] && len(numbers) < s.Need {
+			s.Codes[i].Used = now.UTC().Truncate(time.Second)
+			numbers = append(numbers, i+1)
+		}
+	}
+	s.Wrong, s.Last = 0, time.Time{}
+	return numbers, nil
+}
+
+// wait is how long nobody is listened to yet. A clock that was set back ends it.
+func (s *envelopes) wait(now time.Time) time.Duration {
+	since := now.Sub(s.Last)
+	if s.Wrong < freeTries || since < 0 {
+		return 0
+	}
+	return max(0, min(time.Second<<min(s.Wrong-freeTries, 10), longestWait)-since)
+}
+
+// unused is how many codes are left.
+func (s *envelopes) unused() (n int) {
+	for i := range s.Codes {
+		if s.Codes[i].Used.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// name is how a proof names codes: "sealed codes 2, 5 of 2026-11-22T12:00:00Z".
+func (s *envelopes) name(numbers []int) string {
+	var words []string
+	for _, n := range numbers {
+		words = append(words, strconv.Itoa(n))
+	}
+	return "sealed codes " + strings.Join(words, ", ") + " of " + stamp(s.Made)
+}
+
+// readSealed reads what write kept; there being none is errUnsealed.
+func readSealed(state string) (*envelopes, error) {
+	path := filepath.Join(state, sealedFile)
+	text, err := readBounded(path, maxCodeFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errUnsealed
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &envelopes{}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(s); err != nil {
+		return nil, fmt.Errorf("read %q: %w", path, err)
+	}
+	if s.Schema != sealedSchema || s.Need < 1 || s.Need > len(s.Codes) || len(s.Codes) > maxSealed || len(s.Salt) != 16 {
+		return nil, fmt.Errorf("read %q: no set of sealed codes", path)
+	}
+	return s, nil
+}
+
+// write keeps s; when it returns, it is durable.
+func (s *envelopes) write(state string) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(filepath.Join(state, sealedFile))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return rollout.Replace(filepath.Join(state, sealedFile), append(text, '\n'))
+}
