@@ -378,10 +378,14 @@ func (s *session) close() {
 			level = slog.LevelError
 		}
 	}
+	there, back := "to_device", "to_client"
+	if s.route.CallOut != nil {
+		there, back = "to_destination", "to_device"
+	}
 	g.Logger.Log(context.Background(), level, "session",
 		"id", s.request.Session.ID, "subject", s.request.Subject.Kind+"/"+s.request.Subject.ID, "client", s.source,
 		"device", s.route.Device.ID, "service", s.route.Service.Name, "allowed", s.allowed, "refused", s.denied,
-		"to_device", s.flows[sdk.Forward].passed, "to_client", s.flows[sdk.Reverse].passed,
+		there, s.flows[sdk.Forward].passed, back, s.flows[sdk.Reverse].passed,
 		"took", time.Since(s.began).Round(time.Millisecond), "end", cause)
 	g.leave(s.source)
 }

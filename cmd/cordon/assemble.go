@@ -280,7 +280,7 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 			CallOut: a.callOut(s),
 			Plugin:  started[s.Proto], Number: s.number,
 			Sessions: s.Sessions, IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,
-			Answer: answers()[s.Proto],
+			Answer: s.answer(),
 		})
 	}
 	return routes, nil

@@ -43,9 +43,19 @@ func answers() map[string]func([]byte) error {
 	return map[string]func([]byte) error{
 		"astm":   astm.Answer,
 		"dicom":  dicom.Answer,
+		"hl7":    hl7.Answer,
 		"mqtt":   mqtt.Answer,
 		"poct1a": poct1a.Answer,
 	}
+}
+
+// answer is what a service's device may be told. One that opened the association itself may hear
+// that there is none.
+func (s service) answer() func([]byte) error {
+	if s.callOut != nil && s.Proto == "dicom" {
+		return dicom.AnswerCaller
+	}
+	return answers()[s.Proto]
 }
 
 // protocols are the names of builtins and of the plugins that are configured besides, sorted.

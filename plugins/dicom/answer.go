@@ -30,6 +30,37 @@ func Answer(b []byte) error {
 	return nil
 }
 
+// AnswerCaller is Answer for a device that opened the association itself. It may besides be told
+// that this is rejected, or that the service provider aborts it (PS3.8 9.3.4 and 9.3.8): with
+// either it is over.
+func AnswerCaller(b []byte) error {
+	if len(b) == 10 && (rejects([10]byte(b)) || aborts([10]byte(b))) {
+		return nil
+	}
+	return Answer(b)
+}
+
+// rejects reports whether b is an A-ASSOCIATE-RJ PDU with a result, a source and a reason of
+// PS3.8 table 9-21.
+func rejects(b [10]byte) bool {
+	if [7]byte(b[:]) != [7]byte{3, 0, 0, 0, 0, 4, 0} || b[7] != 1 && b[7] != 2 {
+		return false
+	}
+	switch source, reason := b[8], b[9]; source {
+	case 1:
+		return reason >= 1 && reason <= 3 || reason == 7
+	case 2, 3:
+		return reason == 1 || reason == 2
+	}
+	return false
+}
+
+// aborts reports whether b is an A-ABORT PDU of the service provider, with a reason of PS3.8
+// table 9-26.
+func aborts(b [10]byte) bool {
+	return [9]byte(b[:]) == [9]byte{7, 0, 0, 0, 0, 4, 0, 0, 2} && b[9] <= 6 && b[9] != 3
+}
+
 // assemble takes the command set out of PDUs that each hold one PDV.
 func assemble(b []byte) (set []byte, err error) {
 	context, last := byte(0), false

@@ -83,3 +83,51 @@ func TestAnswer(t *testing.T) {
 		}
 	}
 }
+
+// What opened an association may hear that it is over; what was called hears nothing of the kind.
+func TestAnswerCaller(t *testing.T) {
+	rejections := []rejection{rejectNoReason, rejectAppContext, rejectCallingAE, rejectCalledAE, rejectVersion, rejectTemporarily}
+	good := []string{"", storeRefused(1)}
+	for _, r := range rejections {
+		good = append(good, string(r.pdu()))
+	}
+	for _, reason := range []byte{0, 1, 2, 4, 5, 6} {
+		good = append(good, string(abortPDU(reason)))
+	}
+	for _, b := range good {
+		if err := AnswerCaller([]byte(b)); err != nil {
+			t.Errorf("%q: %v", b, err)
+		}
+	}
+	for _, b := range good[2:] {
+		if Answer([]byte(b)) == nil {
+			t.Errorf("%q is accepted for a device that was called", b)
+		}
+	}
+	reject, abort := string(rejectNoReason.pdu()), string(abortPDU(6))
+	for name, b := range map[string]string{
+		"an acceptance":             associateAC(1),
+		"a request":                 associateRQ(1),
+		"a release":                 releaseRQ,
+		"a response to a release":   releaseRP,
+		"success":                   storeRSP(1, 0),
+		"two rejections":            reject + reject,
+		"a rejection and more":      reject + storeRefused(1),
+		"a rejection cut":           reject[:9],
+		"a rejection as data":       "\x04" + reject[1:],
+		"a rejection's length":      reject[:5] + "\x05" + reject[6:],
+		"a result that is none":     reject[:7] + "\x00" + reject[8:],
+		"a source that is none":     reject[:8] + "\x04" + reject[9:],
+		"a reason of another":       reject[:8] + "\x03\x07",
+		"a reserved reason":         reject[:9] + "\x04",
+		"a reserved byte":           reject[:6] + "\x01" + reject[7:],
+		"an abort by the client":    abort[:8] + "\x00\x00",
+		"an abort's reserved byte":  abort[:7] + "\x01" + abort[8:],
+		"an abort's reserved cause": abort[:9] + "\x03",
+		"an abort's unknown cause":  abort[:9] + "\x07",
+	} {
+		if AnswerCaller([]byte(b)) == nil {
+			t.Errorf("%s: %q is accepted", name, b)
+		}
+	}
+}

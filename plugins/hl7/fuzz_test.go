@@ -1,6 +1,7 @@
 package hl7
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -61,6 +62,38 @@ func FuzzRefusal(f *testing.F) {
 		h, ok := parseHeader(inner[strings.Index(inner, "MSH"):])
 		if !ok || h.odd {
 			t.Fatalf("%q: header that cannot be read", answer)
+		}
+		if err := Answer([]byte(answer)); err != nil {
+			t.Fatalf("%q: a device is not told it: %v", answer, err)
+		}
+	})
+}
+
+// FuzzAnswer: what Answer accepts, the inspector reads as negative acknowledgements, if as anything.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{nak("1", "1", "AR", denied, "not permitted"), "\r" + nak("1", "1", "AE", denied, "x"), oldNak, batchNak} {
+		f.Add([]byte(seed))
+	}
+	set := &settings{denyCode: "AR", maxMessage: defaultMessage, batch: true}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if Answer(b) != nil || len(b) == 0 {
+			return
+		}
+		content := b[bytes.LastIndexByte(b, startBlock)+1 : len(b)-2]
+		m, ok := set.read(content, true, 0)
+		if !ok {
+			t.Fatalf("%q: no message", b)
+		}
+		if m.wrong != nil {
+			return
+		}
+		if name := m.op.Name; !strings.HasPrefix(name, "hl7:ACK") {
+			t.Fatalf("%q: read as %s", b, name)
+		}
+		for _, segment := range strings.Split(string(content), "\r") {
+			if strings.HasPrefix(segment, "MSA") && !strings.Contains("AR AE CR CE", segment[4:6]) {
+				t.Fatalf("%q: %s", b, segment)
+			}
 		}
 	})
 }

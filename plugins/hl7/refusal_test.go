@@ -124,6 +124,9 @@ func TestHostileHeader(t *testing.T) {
 		if len(got) > sdk.MaxRefusal || !strings.HasPrefix(got, "\x0bMSH") || !strings.HasSuffix(got, "\r\x1c\r") {
 			t.Fatalf("%.60q: %q", head, got)
 		}
+		if err := Answer([]byte(got)); err != nil {
+			t.Errorf("%.60q: a device is not told %q: %v", head, got, err)
+		}
 		inner := got[1 : len(got)-3]
 		if strings.Trim(strings.ReplaceAll(inner, "\r", ""), asciiText) != "" || strings.Count(inner, "\r") != 2 {
 			t.Errorf("%.60q: %q", head, got)
