@@ -277,7 +277,7 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 			Service:  policy.Service{Name: s.Name, Protocol: s.Proto},
 			Address:  s.address().String(),
 			Listener: a.listener(s), Dial: a.dialer(s),
-			CallOut: a.callOut(s),
+			CallOut: a.callOut(s, log),
 			Plugin:  started[s.Proto], Number: s.number,
 			Sessions: s.Sessions, IdleTimeout: idle, AllowUnknown: s.AllowUnknown, UnseenReply: s.UnseenReplies, InsecureTLS12: s.InsecureTLS12,
 			Answer: s.answer(),

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -43,7 +44,7 @@ func (s service) path() []string {
 }
 
 // callOut is the part of a route that a device opens by itself; nil if clients do.
-func (a *assembly) callOut(s service) *gateway.CallOut {
+func (a *assembly) callOut(s service, log *slog.Logger) *gateway.CallOut {
 	if s.callOut == nil {
 		return nil
 	}
@@ -54,7 +55,14 @@ func (a *assembly) callOut(s service) *gateway.CallOut {
 			if in == nil {
 				return nil, errNoHelper
 			}
-			return in.Listen(ctx, s.callOut.Catch)
+			return in.Stand(ctx, s.callOut.Catch, func(err error) {
+				about := log.With("device", s.device.ID, "service", s.Name, "catch", s.callOut.Catch, "segment", s.device.Segment)
+				if err != nil {
+					about.Warn("call-out cannot be taken, tried again", "error", err)
+				} else {
+					about.Info("call-out can be taken")
+				}
+			})
 		},
 		From: append([]netip.Addr{s.device.Address}, s.device.FurtherAddresses...),
 		To:   s.callOut.To, TLS: b.tls,

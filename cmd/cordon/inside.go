@@ -127,12 +127,21 @@ type segmentWatch struct {
 }
 
 func (w *segmentWatch) run(ctx context.Context, s *segment.Segment) {
+	said := ""
 	for {
 		err := s.Watch(ctx, w.event)
 		if ctx.Err() != nil {
 			return
 		}
-		w.log.Warn("segment unwatched", "name", w.name, "error", err)
+		if errors.Is(err, segment.ErrAnew) {
+			w.log.Info("segment made anew", "name", w.name)
+			said = ""
+			continue
+		}
+		if said != err.Error() {
+			said = err.Error()
+			w.log.Warn("segment unwatched, tried again", "name", w.name, "error", err)
+		}
 		select {
 		case <-time.After(setupPause):
 		case <-ctx.Done():

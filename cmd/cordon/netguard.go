@@ -67,6 +67,7 @@ func ask[T any](ctx context.Context, h helper, do func(*segment.Client) (T, erro
 	}
 	c := segment.NewClient(conn.(*net.UnixConn))
 	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
 	return do(c)
 }
 
@@ -84,6 +85,10 @@ func (h helper) InlineListener(ctx context.Context, p segment.Plan, at netip.Add
 
 func (h helper) Dropped(ctx context.Context, p segment.Plan) (*os.File, error) {
 	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.Dropped(ctx, p) })
+}
+
+func (h helper) Instance(ctx context.Context, p segment.Plan) (uint64, error) {
+	return ask(ctx, h, func(c *segment.Client) (uint64, error) { return c.Instance(ctx, p) })
 }
 
 func (h helper) Findings(ctx context.Context, p segment.Plan) ([]segment.Finding, error) {

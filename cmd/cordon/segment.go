@@ -171,8 +171,8 @@ func segmentDownCommand(a *app) *cobra.Command {
 		Use: "down NAME", Short: "End a segment and every connection in it; its wire stays closed",
 		Long: `End a segment and every connection in it. The interface comes back to the host, where
 everything from and to it is still dropped; with --release that ends as well, and the host may
-use the interface. A running gateway cannot reach the segment's devices until it is set up and
-the gateway restarted.`,
+use the interface. A running gateway cannot reach the segment's devices, nor they it, until
+"cordon segment up"; then it does by itself.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeSegment,
 		RunE: func(c *cobra.Command, names []string) error {

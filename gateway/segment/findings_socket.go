@@ -72,6 +72,13 @@ func (x *examination) sockets() error {
 			x.find("low", "socket", fmt.Sprintf("a TCP connection at %v to %v, which is not declared", s.local, s.remote), "wait for its end: it may be of an earlier plan")
 		}
 	}
+	for _, d := range x.plan.Devices {
+		for _, port := range d.Calls {
+			if !slices.ContainsFunc(all, func(s tcpSocket) bool { return s.state == "0A" && x.plan.has(s.local.Addr()) && s.local.Port() == port }) {
+				x.find("low", "call", fmt.Sprintf("%s calls port %d, and nothing listens for it", d.ID, port), "start the gateway; if it runs, its log says what keeps it from listening")
+			}
+		}
+	}
 	return nil
 }
 

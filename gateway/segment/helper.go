@@ -31,7 +31,7 @@ const (
 )
 
 type request struct {
-	Do      string         `json:"do"` // "dial", "listen", "inline", "dropped" or "findings"
+	Do      string         `json:"do"` // "dial", "listen", "inline", "instance", "dropped" or "findings"
 	Segment string         `json:"segment"`
 	Address netip.AddrPort `json:"address,omitzero"`
 	Client  netip.Addr     `json:"client,omitzero"` // for whom to dial
@@ -40,6 +40,7 @@ type request struct {
 type reply struct {
 	Error    string    `json:"error,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
+	Instance uint64    `json:"instance,omitempty"`
 }
 
 // Serve answers a Client at the other end of conn, one request after the other, until that
@@ -88,6 +89,8 @@ func answer(ctx context.Context, conn *net.UnixConn, keep Local, plans []Plan, q
 			file, err = keep.Listener(ctx, plans[i], q.Address)
 		case "inline":
 			file, err = keep.InlineListener(ctx, plans[i], q.Address)
+		case "instance":
+			r.Instance, err = keep.Instance(ctx, plans[i])
 		case "dropped":
 			file, err = keep.Dropped(ctx, plans[i])
 		case "findings":
@@ -156,6 +159,15 @@ func (c *Client) InlineListener(ctx context.Context, p Plan, at netip.AddrPort) 
 // Dropped is part of Keeper.
 func (c *Client) Dropped(ctx context.Context, p Plan) (*os.File, error) {
 	return c.file(ctx, request{Do: "dropped", Segment: p.Name})
+}
+
+// Instance is part of Keeper.
+func (c *Client) Instance(ctx context.Context, p Plan) (uint64, error) {
+	r, f, err := c.ask(ctx, request{Do: "instance", Segment: p.Name})
+	if f != nil {
+		f.Close()
+	}
+	return r.Instance, err
 }
 
 // Findings is part of Keeper. They are about the helper's plan of that name.

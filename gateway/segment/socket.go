@@ -32,6 +32,8 @@ type Keeper interface {
 	Listener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error)
 	// InlineListener makes one that listens in the host at an address that a device keeps.
 	InlineListener(ctx context.Context, p Plan, at netip.AddrPort) (*os.File, error)
+	// Instance tells a segment from the one it was before it was made anew.
+	Instance(ctx context.Context, p Plan) (uint64, error)
 	// Dropped makes a socket on which the kernel shows what the filters drop.
 	Dropped(ctx context.Context, p Plan) (*os.File, error)
 	// Findings reads the segment's state from the kernel.

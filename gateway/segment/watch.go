@@ -16,8 +16,8 @@ import (
 // woken, what is shown is exactly what was dropped, and no second filter exists that could see
 // it otherwise. (A packet socket would see all frames, wake for each, and judge them anew.)
 
-// Watch calls f for what the segment's filters drop, once for each burst, until ctx is done;
-// its error is then ctx.Err(). Only one watcher can watch a segment. While f runs, the kernel
+// Watch calls f for what the segment's filters drop, once for each burst, until ctx is done
+// (its error is then ctx.Err()) or the segment is made anew. Only one watcher can watch a segment. While f runs, the kernel
 // keeps some hundred packets and forgets those beyond: f should not block.
 func (s *Segment) Watch(ctx context.Context, f func(Event)) error {
 	file, err := s.keep.Dropped(ctx, s.plan)
@@ -31,10 +31,19 @@ func (s *Segment) Watch(ctx context.Context, f func(Event)) error {
 	bursts := bursts{seen: map[burst]*Event{}}
 	b := make([]byte, 64<<10)
 	for {
+		file.SetReadDeadline(time.Now().Add(lookEvery))
+		if ctx.Err() != nil { // the deadline it had set is gone
+			return ctx.Err()
+		}
 		n, err := file.Read(b)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if err := s.still(ctx, file); err != nil {
+				return fmt.Errorf("watch segment %q: %w", s.plan.Name, err)
+			}
+			continue
 		case errors.Is(err, unix.ENOBUFS):
 			continue // more than the kernel keeps was dropped: a burst it is all the same
 		case err != nil:
@@ -53,6 +62,22 @@ func (s *Segment) Watch(ctx context.Context, f func(Event)) error {
 			}
 		}
 	}
+}
+
+// ErrAnew is why a watch ends of a segment that was made anew.
+var ErrAnew = errors.New("the segment was made anew")
+
+// still returns ErrAnew if a socket is not in the segment any more. While nobody can say, it is.
+func (s *Segment) still(ctx context.Context, socket *os.File) error {
+	now, err := s.keep.Instance(ctx, s.plan)
+	if err != nil {
+		return nil
+	}
+	was, err := instanceOf(socket)
+	if err == nil && was != now {
+		err = ErrAnew
+	}
+	return err
 }
 
 // Bounds of what a watcher remembers.
