@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -97,11 +96,15 @@ func (h helper) Findings(ctx context.Context, p segment.Plan) ([]segment.Finding
 
 // segmentHelperCommand is the helper's process: systemd starts it as root, or "cordon run" does.
 func segmentHelperCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var restart bool
+	c := &cobra.Command{
 		Use: "segment-helper", Short: "Set segments up and make sockets in them, for a gateway without privileges",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if restart {
+				return a.restartHelper(c.Context())
+			}
 			all, err := a.chosenPlans(nil)
 			if err != nil {
 				return cannot("help with segments", err)
@@ -114,12 +117,16 @@ func segmentHelperCommand(a *app) *cobra.Command {
 			return h.run(c.Context(), listener)
 		},
 	}
+	c.Flags().BoolVar(&restart, "restart", false, "start it again whenever it ends")
+	return c
 }
 
-// inherited is the listening socket that systemd passes as the first (sd_listen_fds(3)).
+// firstInherited is the first file descriptor that a process is passed (sd_listen_fds(3)).
+const firstInherited = 3
+
+// inherited is the listening socket that systemd passes.
 func inherited() (*net.UnixListener, error) {
-	const first = 3
-	f := os.NewFile(first, "segment socket")
+	f := os.NewFile(firstInherited, "segment socket")
 	defer f.Close() // net.FileListener makes its own
 	l, err := net.FileListener(f)
 	if err != nil {
@@ -225,13 +232,7 @@ func (a *app) shedNetAdmin(flags *pflag.FlagSet) error {
 		return fmt.Errorf("listen for requests for segments: %w", err)
 	}
 	runtime.LockOSThread() // for good: this thread is the one that goes on behind exec
-	args := []string{"segment-helper", "-c", a.config()}
-	if a.json {
-		args = append(args, "--json")
-	}
-	h := exec.Command("/proc/self/exe", args...)
-	h.Args[0] = os.Args[0]
-	h.ExtraFiles, h.Stderr = []*os.File{f}, os.Stderr
+	h := a.helperProcess(context.Background(), f, "--restart")
 	// Its parent is this thread, and so the daemon's main thread. It goes when that goes.
 	h.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	if err := h.Start(); err != nil {

@@ -199,8 +199,19 @@ func tellSegment(t *testing.T, cordon string) {
 		t.Errorf("the beacon has %d entries, want 1:\n%s", recorded(), strings.Join(w.segmentEntries(t), ""))
 	}
 
+	// The helper dies: what holds its place starts another.
+	helper := w.segmentHelper(t, d)
+	if err := unix.Kill(helper, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	through(2)
+	if !strings.Contains(d.logged(), "segment helper ended, started again") {
+		t.Error("the log does not say that the helper died")
+	}
+	w.isolated(t)
+
 	// A power failure, as far as the gateway goes.
-	helpers := children(t, d.cmd.Process.Pid)
+	helpers := append(children(t, d.cmd.Process.Pid), w.segmentHelper(t, d))
 	d.kill()
 	for _, pid := range helpers {
 		if !eventually(func() bool { return !alive(pid) }) {
@@ -210,7 +221,7 @@ func tellSegment(t *testing.T, cordon string) {
 	closed("with the gateway killed")
 	w.isolated(t)
 	d = w.serve(t)
-	through(2)
+	through(3)
 	closed("after the restart")
 
 	if out := w.run(t, "segment", "down", "imaging", "--dir", w.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "cuts off ct-1") {
@@ -221,6 +232,8 @@ func tellSegment(t *testing.T, cordon string) {
 		t.Error("the device is reached although its segment is down")
 	}
 	closed("with the segment down")
+	w.must(t, "segment", "up", "--dir", w.gw())
+	through(4)
 	if code := d.stop(t); code != exitDone {
 		t.Errorf("the gateway exited with %d", code)
 	}
@@ -374,6 +387,27 @@ func (w *ward) isolated(t *testing.T) {
 	if strings.Count(out.stdout, "\n") != 1 || !strings.HasPrefix(out.stdout, "low\tsegment imaging\tlaboratory: ") {
 		t.Errorf("segment findings exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
+}
+
+// segmentHelper is the process that sets segments up for a daemon that was started as root.
+func (w *ward) segmentHelper(t *testing.T, d *daemon) (pid int) {
+	t.Helper()
+	if !eventually(func() bool {
+		for _, child := range children(t, d.cmd.Process.Pid) {
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child))
+			if !strings.Contains(string(line), "\x00segment-helper\x00") {
+				continue
+			}
+			if helpers := children(t, child); len(helpers) == 1 {
+				pid = helpers[0]
+				return true
+			}
+		}
+		return false
+	}) {
+		t.Fatal("no process helps with segments")
+	}
+	return pid
 }
 
 // withoutNetAdmin fails if the daemon has CAP_NET_ADMIN or could get it (capabilities(7)).

@@ -69,6 +69,10 @@ func TestHelper(t *testing.T) {
 		in.Close()
 	}
 
+	mine, err := w.local.Instance(context.Background(), w.plan)
+	if theirs, err2 := client.Instance(context.Background(), w.plan); err != nil || err2 != nil || mine == 0 || mine != theirs {
+		t.Errorf("the segment is %d, %v, and by the helper %d, %v", mine, err, theirs, err2)
+	}
 	list, err := client.Findings(context.Background(), w.plan)
 	if err != nil || len(list) != 1 || list[0].Code != "laboratory" {
 		t.Errorf("findings %v, %v", list, err)
