@@ -151,6 +151,10 @@ func (w *segmentWatch) run(ctx context.Context, s *segment.Segment) {
 }
 
 func (w *segmentWatch) event(e segment.Event) {
+	if e.Kind == segment.Chatter { // nobody has to do anything
+		w.log.Info("segment chatter", "segment", w.name, "device", e.Device, "about", e.String())
+		return
+	}
 	if now := time.Now(); now.Sub(w.minute) >= time.Minute {
 		w.minute, w.told = now, 0
 	}

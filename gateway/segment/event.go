@@ -15,6 +15,7 @@ const (
 	Moved      EventKind = "moved"      // it has a declared address, but not that device's MAC
 	Undeclared EventKind = "undeclared" // a declared device sent what the plan does not name
 	Flood      EventKind = "flood"      // more different ones than are kept apart
+	Chatter    EventKind = "chatter"    // a declared device looks for IPv6 neighbours where the plan has no IPv6; told once
 )
 
 // dhcp is the protocol of a machine that asks to be configured. It is refused and never relayed:
@@ -46,6 +47,9 @@ func (e Event) String() string {
 	if e.Device != "" {
 		who = fmt.Sprintf("%s (%s)", who, e.Device)
 	}
+	if e.Kind == Chatter {
+		return fmt.Sprintf("%s: %s looks for IPv6 neighbours and routers by itself, which this segment has none of: dropped, and not told again", e.Kind, who)
+	}
 	if e.Protocol == dhcp {
 		return fmt.Sprintf("%s: %s %s, which a segment does not give: give it a fixed one; %d times", e.Kind, who, AsksForAddress, e.Count)
 	}
@@ -70,6 +74,10 @@ func (p Plan) event(header, packet []byte) Event {
 	}
 	if d := p.device(e.From); d != nil && d.MAC != e.MAC {
 		e.Kind, e.Device = Moved, d.ID
+	}
+	// RFC 4861, RFC 3810, RFC 6762 and their like: every system with IPv6 switched on does that.
+	if to := e.To.Addr(); e.Kind == Undeclared && to.Is6() && to.IsLinkLocalMulticast() && e.Protocol != dhcp && !p.uses(netip.Addr.Is6) {
+		e.Kind, e.Protocol, e.From, e.To = Chatter, "ipv6", netip.Addr{}, netip.AddrPort{}
 	}
 	return e
 }

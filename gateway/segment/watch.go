@@ -112,13 +112,16 @@ func (b *bursts) add(e Event, now time.Time) (Event, bool) {
 			have = b.seen[key]
 		}
 	}
-	if have == nil || now.Sub(have.Time) > quiet {
+	if have == nil || now.Sub(have.Time) > quiet && e.Kind != Chatter {
 		e.Time, e.Count = now, 1
 		b.seen[key] = &e
 		return e, true
 	}
 	have.Time = now
 	have.Count++
+	if e.Kind == Chatter {
+		return *have, false
+	}
 	for n := have.Count; n%10 == 0; n /= 10 {
 		if n == 10 {
 			return *have, true

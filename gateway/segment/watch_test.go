@@ -132,6 +132,55 @@ func TestBursts(t *testing.T) {
 	}
 }
 
+// A device that has IPv6 switched on where the plan has none is told of once; what it does besides
+// that is told as ever.
+func TestChatter(t *testing.T) {
+	device, mac := addr("fe80::7"), MAC{2, 0, 0, 0, 9, 7}
+	frame := func(from MAC, source, to netip.Addr, next byte, payload []byte) (header, packet []byte) {
+		b := ether(MAC{0x33, 0x33, 0, 0, 0, 1}, from, 0x86dd, ip6Packet(source, to, 255, next, payload))
+		return b[:14], b[14:]
+	}
+	v4 := Plan{Addresses: []netip.Addr{ownAddr}, Devices: []Device{{ID: "mon-7", MAC: mac, Addresses: []netip.Addr{deviceAddr}}}}
+	v6 := Plan{Addresses: []netip.Addr{ownAddr, ownAddr6}, Devices: v4.Devices}
+	udp := func(to string, port uint16) []byte { return udpDatagram(device, addr(to), 5353, port, []byte{0}) }
+	for name, x := range map[string]struct {
+		plan    Plan
+		from    MAC
+		source  netip.Addr
+		to      string
+		next    byte
+		payload []byte
+		want    EventKind
+	}{
+		"router solicitation":     {v4, mac, device, "ff02::2", 58, []byte{133, 0, 0, 0, 0, 0, 0, 0}, Chatter},
+		"duplicate address":       {v4, mac, netip.IPv6Unspecified(), "ff02::1:ff00:7", 58, []byte{135, 0, 0, 0, 0, 0, 0, 0}, Chatter},
+		"MLD":                     {v4, mac, device, "ff02::16", 0, []byte{58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0}, Chatter},
+		"mDNS":                    {v4, mac, device, "ff02::fb", 17, udp("ff02::fb", 5353), Chatter},
+		"DHCPv6":                  {v4, mac, device, "ff02::1:2", 17, udpDatagram(device, addr("ff02::1:2"), 546, 547, []byte{1}), Undeclared},
+		"to somebody":             {v4, mac, device, "2001:db8::1", 17, udp("2001:db8::1", 515), Undeclared},
+		"to a wider group":        {v4, mac, device, "ff05::c", 17, udp("ff05::c", 1900), Undeclared},
+		"a stranger's":            {v4, stranger, device, "ff02::2", 58, []byte{133, 0, 0, 0, 0, 0, 0, 0}, Stranger},
+		"where the plan has IPv6": {v6, mac, device, "ff02::2", 58, []byte{133, 0, 0, 0, 0, 0, 0, 0}, Undeclared},
+	} {
+		e := x.plan.event(frame(x.from, x.source, addr(x.to), x.next, x.payload))
+		if e.Kind != x.want {
+			t.Errorf("%s: %v, want %s", name, e, x.want)
+		}
+	}
+	b := bursts{seen: map[burst]*Event{}}
+	now, told := time.Unix(1000, 0), 0
+	for i := range 500 {
+		to := []string{"ff02::2", "ff02::16", "ff02::fb"}[i%3]
+		e := v4.event(frame(mac, device, addr(to), 58, []byte{133, 0, 0, 0}))
+		if _, first := b.add(e, now.Add(time.Duration(i)*quiet)); first {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+}
+
 // Foreign bytes: whatever they are, they are described, and a name is a declared device's.
 func FuzzEvent(f *testing.F) {
 	p := Plan{Devices: []Device{{ID: "mon-7", MAC: MAC{2, 0, 0, 0, 9, 7}, Addresses: []netip.Addr{deviceAddr, deviceAddr6}}}}
