@@ -34,7 +34,12 @@ patched contains "no-images" if {
 }
 `)
 	w.issue(t, "spare", "--device", "spare", "--role", "device") // for ca.pem
+	w.ip(t, "link set seg0 name seg9")                           // as if its driver were late
 	d := w.serve(t)
+	w.ip(t, "link set seg9 name seg0")
+	if !eventually(func() bool { return strings.Contains(d.logged(), `"msg":"segment up"`) }) {
+		t.Fatal("the segment does not come up with its interface")
+	}
 
 	got := t.TempDir()
 	name, args := w.in("client", peer(t, "storescp", "dcmtk"), "-v", "-d", "-dhl", "+B", "-od", got, "-aet", "PACS",
@@ -72,9 +77,12 @@ patched contains "no-images" if {
 	}
 	const seen = "PDU Type: Associate Request"
 	before := strings.Count(storescp.said(), seen)
-	for what, refused := range map[string][2]string{"another title": {"CT9", "104"}, "a destination of another name": {"CT1", "105"}} {
-		if out := push(refused[0], refused[1], "storescu", file); out.code == 0 {
-			t.Errorf("%s: storescu exits with 0 and says %s%s", what, out.stdout, out.stderr)
+	for what, refused := range map[string][3]string{
+		"another title":                 {"CT9", "104", "Calling AE Title Not Recognized"},
+		"a destination of another name": {"CT1", "105", "Rejected Transient"},
+	} {
+		if out := push(refused[0], refused[1], "storescu", file); out.code == 0 || !strings.Contains(out.stdout+out.stderr, refused[2]) {
+			t.Errorf("%s: storescu exits with %d and says %s%s, want %s", what, out.code, out.stdout, out.stderr, refused[2])
 		}
 	}
 	if after := strings.Count(storescp.said(), seen); before != 2 || after != before {
@@ -82,5 +90,17 @@ patched contains "no-images" if {
 	}
 	if !strings.Contains(d.logged(), "other.hospital.example") {
 		t.Error("the gateway does not log that the destination is not who it should be")
+	}
+	if !regexp.MustCompile(`"msg":"session".*"service":"images".*"to_destination":\d{4,},"to_device":\d{2,4},`).MatchString(d.logged()) {
+		t.Errorf("the session's line does not say what went where:\n%s", d.logged())
+	}
+
+	w.must(t, "segment", "down", "imaging", "--yes", "--dir", w.gw())
+	w.must(t, "segment", "up", "--dir", w.gw())
+	if !eventually(func() bool { return strings.Count(d.logged(), "call-out can be taken") == 3 }) {
+		t.Fatalf("the gateway does not take calls in a segment that was made anew:\n%s", d.logged())
+	}
+	if out := push("CT1", "104", "storescu", file); out.code != 0 {
+		t.Errorf("with its segment made anew, storescu exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
 }

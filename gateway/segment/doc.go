@@ -12,10 +12,10 @@
 // Read it in the order a segment comes to life: plan.go and validate.go say what one is,
 // setup.go in which order it is made, namespace.go, sysctl.go, rules.go, guard.go and link.go
 // each one part of that, inline.go and announce.go how the gateway answers at a device's own
-// address, transparent.go how a device sees its clients', socket.go how it is used, watch.go
-// what is seen of frames that were dropped, findings.go and conflict.go how the result is
-// proven from the kernel's own answers, and helper.go how a daemon without privileges asks
-// another process for all this.
+// address, transparent.go how a device sees its clients', socket.go how it is used,
+// standing.go how a listener outlives its segment, watch.go what is seen of frames that were
+// dropped, findings.go and conflict.go how the result is proven from the kernel's own answers, and
+// helper.go how a daemon without privileges asks another process for all this.
 //
 // Three layers say the same thing, so that no single mistake opens a way: the namespace
 // (forwarding off, no routes out but one to each declared device, permanent neighbours), a filter
