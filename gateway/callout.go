@@ -25,7 +25,7 @@ type CallOut struct {
 	// Listen accepts the device's connections inside its segment. It may block until ctx is
 	// done. The gateway closes the listener.
 	Listen func(ctx context.Context) (net.Listener, error)
-	From   []netip.Addr // the device's addresses: who else connects is not heard
+	From   []netip.Addr // the device's addresses: who else connects is another route's at this place, or not heard
 
 	To string // host:port of the destination
 	// TLS is what the destination must prove, and the certificate it is shown. It is asked for
@@ -45,6 +45,26 @@ func (r *Route) listen(ctx context.Context) (net.Listener, error) {
 		return r.Listener(ctx)
 	}
 	return net.Listen("tcp", r.Listen)
+}
+
+// shares returns the first call-out that has the same listener as the i-th route, or -1.
+func (g *Gateway) shares(i int) int {
+	r := &g.Routes[i]
+	return slices.IndexFunc(g.Routes[:i], func(o Route) bool { return r.CallOut != nil && o.CallOut != nil && o.Place() == r.Place() })
+}
+
+// called returns the route of who called at r's place, or r.
+func (g *Gateway) called(r *Route, source string) *Route {
+	if r.CallOut == nil {
+		return r
+	}
+	from, _ := netip.ParseAddr(source) // what no address is, is nobody's
+	for i := range g.Routes {
+		if o := &g.Routes[i]; o.CallOut != nil && o.Place() == r.Place() && slices.Contains(o.CallOut.From, from.Unmap()) {
+			return o
+		}
+	}
+	return r
 }
 
 // call takes a connection that a device opened to the start of its two flows. The device is

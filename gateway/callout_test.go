@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -162,5 +163,55 @@ func TestCallOutHeld(t *testing.T) {
 	c := newCaller(t, wardConfig{reply: func(line string) string { return "ok\nand more\n" }}, "localhost", "127.0.0.1")
 	if got := says(t, c.call(t), "store\n"); got != "ok\n" {
 		t.Errorf("the device received %q", got)
+	}
+}
+
+// Two devices call one address: who calls tells which of them it is, and a third is not heard.
+func TestCallOutShared(t *testing.T) {
+	c := newCaller(t, wardConfig{protocol: "talk", answer: answerTalk, reply: func(string) string { return "!done\n" }}, "localhost", "127.0.0.1")
+	g := c.gateway
+	first := g.Routes[0]
+	second := first
+	second.Device.ID, second.CallOut = "dev-2", new(CallOut)
+	*second.CallOut = *first.CallOut
+	second.CallOut.From = []netip.Addr{netip.MustParseAddr("127.0.0.2")}
+	elsewhere := second
+	elsewhere.Device.Segment = "other"
+	shared := New(Config{Name: "ward", TrustDomain: g.TrustDomain, Certs: g.Certs, Policy: g.Policy, Log: g.Log, Routes: []Route{first, second, elsewhere}, Logger: g.Logger})
+	listeners, err := shared.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listeners[0] != listeners[1] || listeners[0] == listeners[2] {
+		t.Error("not the call-outs of one place share a listener")
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- shared.Serve(ctx, listeners) }()
+	defer func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	c.address = listeners[0].Addr().String()
+	for from, want := range map[string]string{"127.0.0.1": "!done\n", "127.0.0.2": "!done\n", "127.0.0.3": ""} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+		conn, err := d.Dial("tcp", c.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if got := says(t, conn, "?store "+from+"\n"); got != want {
+			t.Errorf("%s was told %q, want %q", from, got, want)
+		}
+	}
+	ids := map[string]string{}
+	for _, r := range entries(t, c.ward) {
+		ids[r.Session.Client] += r.Subject.ID + "/" + r.Device.ID + " "
+	}
+	if want := map[string]string{"127.0.0.1": "dev-1/dev-1 dev-1/dev-1 ", "127.0.0.2": "dev-2/dev-2 dev-2/dev-2 "}; !maps.Equal(ids, want) {
+		t.Errorf("the log names %v", ids)
 	}
 }

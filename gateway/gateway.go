@@ -122,10 +122,16 @@ func New(c Config) *Gateway {
 	return g
 }
 
-// Listen opens the listeners of all routes, in their order, or none.
+// Listen opens the listeners of all routes, in their order, or none. Call-outs at one place have
+// the same.
 func (g *Gateway) Listen() ([]net.Listener, error) {
 	var open []net.Listener
-	for _, r := range g.Routes {
+	for i := range g.Routes {
+		r := &g.Routes[i]
+		if other := g.shares(i); other >= 0 {
+			open = append(open, open[other])
+			continue
+		}
 		l, err := r.listen(context.Background())
 		if err != nil {
 			for _, l := range open {

@@ -35,6 +35,7 @@ func (g *Gateway) accept(ctx context.Context, r *Route, l net.Listener) error {
 			continue
 		}
 		source := sourceOf(c)
+		r := g.called(r, source)
 		if !g.enter(source) {
 			g.Logger.Warn("too many sessions from one source", "source", source, "limit", g.Limits.SessionsPerSource)
 			c.Close()

@@ -42,3 +42,12 @@ type Route struct {
 	// nothing is ever told to the device, and such a session ends.
 	Answer func([]byte) error
 }
+
+// Place names the listener among all of a gateway's: the address, behind the segment it is in.
+// Devices that call out may share one: who calls there tells whose route it is.
+func (r *Route) Place() string {
+	if r.CallOut != nil {
+		return r.Device.Segment + " " + r.Listen
+	}
+	return r.Listen
+}

@@ -183,9 +183,9 @@ func (s *source) checkSegments(c *Config) {
 				s.note(at, "config.segment.address", fmt.Sprintf("%s is %s, which belongs to %s", at.path, o.Catch, have.who),
 					fmt.Sprintf("there at line %d", have.line), "write the address the device was configured with; the gateway takes it over in the segment")
 			}
-			key := dev.Segment + " " + o.Catch.String()
+			key := dev.ID + " " + o.Catch.String() // what several devices call, their addresses tell apart
 			if other, ok := callers[key]; ok {
-				s.fault(at, "config.segment.call", fmt.Sprintf("%s is %s, where %s is taken already", at.path, o.Catch, other), "configure one of the two devices with another port or address")
+				s.fault(at, "config.segment.call", fmt.Sprintf("%s is %s, where %s is taken already", at.path, o.Catch, other), "configure the device with another port or address for one of the two")
 			}
 			callers[key] = strings.TrimSuffix(at.path, ".catch")
 		}
