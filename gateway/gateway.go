@@ -84,6 +84,7 @@ type Gateway struct {
 	count     atomic.Uint64
 	slots     chan struct{} // one per session
 	strangers strangers
+	origins   origins
 	grounds   atomic.Pointer[grounds]
 	due       atomic.Int64 // when the first session has to be asked again, ns since the Unix epoch
 	asking    sync.Mutex   // held while sessions are asked again, and while grounds are replaced

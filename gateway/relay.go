@@ -64,6 +64,9 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 	if step.Op.Direction() != dir {
 		return violates("operation %d, announced in the %s direction", step.Op, dir)
 	}
+	if err := s.follows(dir, &step.Operation); err != nil {
+		return err
+	}
 	s.deciding.Lock()
 	if n := s.operations[dir].latest; step.Op.Number() != n+1 {
 		s.deciding.Unlock()
@@ -93,6 +96,7 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 	state := opOwed
 	if d.Allow {
 		state = opAllowed
+		s.gateway.expect(s, step.Op, &s.request, code)
 	} else {
 		s.forget(step.Op)
 	}

@@ -17,7 +17,7 @@ import (
 
 // talk is a toy protocol in which both sides ask: a request is "?name payload\n", a reply
 // "!text\n" to the oldest request of the other side. "!+text" says that more replies follow
-// to the same, and "!bad" is malformed. It refuses with "!refused CODE\n"; a request that
+// to the same, and "!bad" is malformed. A payload "a=b" is a fact. It refuses with "!refused CODE\n"; a request that
 // is named "slow" goes on until a line ".\n" and is refused there.
 type talk struct {
 	asked [2][]sdk.OpID // without a final reply, by who asked
@@ -43,8 +43,12 @@ func (p *talk) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk.Steps)
 		line := string(data[:n-1])
 		data = data[n:]
 		if name, asks := strings.CutPrefix(line, "?"); asks {
-			name, _, _ = strings.Cut(name, " ")
-			op := out.Operation(policy.Operation{Name: "talk:" + name, Class: policy.ClassWrite})
+			name, payload, _ := strings.Cut(name, " ")
+			asked := policy.Operation{Name: "talk:" + name, Class: policy.ClassWrite}
+			if fact, value, ok := strings.Cut(payload, "="); ok {
+				asked.Attributes.Set(fact, value)
+			}
+			op := out.Operation(asked)
 			switch name {
 			case "long":
 				out.Keep(op)

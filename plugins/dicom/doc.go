@@ -30,7 +30,8 @@
 // abstract_syntax, transfer_syntax, command, message_id (C-CANCEL:
 // message_id_responded_to), sop_class_uid, sop_instance_uid, priority. Some have
 // move_destination, move_originator_ae, move_originator_message_id, event_type,
-// action_type, attribute_tags, or within, which is "dicom:C-GET" for a C-STORE that the
+// action_type, attribute_tags, expects (of a C-MOVE: what its stores will say), because (of a
+// store that follows from one: "DESTINATION\MOVER\7", the message ID last), or within, which is "dicom:C-GET" for a C-STORE that the
 // other side's C-GET is waiting for.
 //
 // From the data set come patient_id, issuer_of_patient_id, accession_number,

@@ -102,6 +102,8 @@ func (s *session) describe(d *side, m *message) (op policy.Operation, wrong *fau
 	if c.originated {
 		f.set("move_originator_message_id", int64(c.originatorID))
 	}
+	f.set(policy.Expects, s.association.expects(d.dir, c))
+	f.set(policy.Because, s.association.because(d.dir, c))
 	if c.field == nEventReport {
 		f.set("event_type", int64(c.eventType))
 	}
@@ -136,6 +138,37 @@ func (s *session) describe(d *side, m *message) (op policy.Operation, wrong *fau
 	}
 	return op, wrong
 }
+
+// expects is what the stores will say that a C-MOVE, asked in a direction, leads to (PS3.4 C.4.2):
+// the title they are sent to, that of who asked, and the C-MOVE's message ID.
+func (a *association) expects(dir sdk.Direction, c *command) string {
+	if c.field != cMove || c.destination == "" {
+		return ""
+	}
+	asker, _ := a.titles(dir)
+	return movement(c.destination, asker, c.messageID)
+}
+
+// because is what a C-STORE says of itself (PS3.7 9.3.1.1). Its two elements are optional, but go
+// together; with one of them nobody knows what it belongs to.
+func (a *association) because(dir sdk.Direction, c *command) string {
+	if c.field != cStore || c.originator == "" && !c.originated {
+		return ""
+	}
+	_, to := a.titles(dir)
+	return movement(to, c.originator, c.originatorID)
+}
+
+// titles are those of who asks in a direction, and of whom.
+func (a *association) titles(dir sdk.Direction) (asker, asked string) {
+	if dir == sdk.Forward {
+		return a.calling, a.called
+	}
+	return a.called, a.calling
+}
+
+// movement joins what no AE title contains a backslash of (PS3.5 6.2).
+func movement(to, asker string, id uint16) string { return to + `\` + asker + `\` + fmt.Sprint(id) }
 
 func addOnce(list []string, s string) []string {
 	if slices.Contains(list, s) {

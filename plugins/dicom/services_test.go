@@ -42,7 +42,7 @@ func TestServices(t *testing.T) {
 			[]any{"scheduled_ae", "CT7", "query_keys", []string{"0040,0100>0040,0001", "0040,0100>0040,0002"}, "query_breadth", 2, "return_keys", 3, "priority", "low"},
 			refusedAs(13, worklist, cFind, 1, 0x0124, "not permitted")},
 		{"dicom:C-MOVE", moveRQ(1, "WS4"), moveRSP(1, statusPending) + moveRSP(1, 0xfe00), policy.ClassRead,
-			[]any{"move_destination", "WS4", "message_id", 1, "calling_ae", "CT7", "query_level", "STUDY", "study_instance_uid", "1.2.3.1"},
+			[]any{"move_destination", "WS4", "expects", `WS4\CT7\1`, "because", nil, "message_id", 1, "calling_ae", "CT7", "query_level", "STUDY", "study_instance_uid", "1.2.3.1"},
 			refusedAs(7, studyMove, cMove, 1, 0x0124, "not permitted", zeroCounts)},
 		{"dicom:C-GET", getRQ(1), getRSP(1, statusPending) + getRSP(1, 0), policy.ClassRead,
 			[]any{"study_instance_uid", "1.2.3.1"}, refusedAs(9, studyGet, cGet, 1, 0x0124, "not permitted", zeroCounts)},
@@ -228,4 +228,40 @@ func TestEnds(t *testing.T) {
 			WantRefusal(1, short(pduAssociateRJ, 0, 1, 1, 1)).
 			WantEnd().WantForward(""),
 	)
+}
+
+// A C-MOVE and its stores say the same of each other, whichever side asks.
+func TestMovement(t *testing.T) {
+	mover := association{calling: "KIM", called: "PACS"}
+	own, toMover, toOther := mover, association{calling: "PACS", called: "KIM"}, association{calling: "PACS", called: "WS4"}
+	move := func(to string, id uint16) *command { return &command{field: cMove, destination: to, messageID: id} }
+	store := func(originator string, id uint16) *command {
+		return &command{field: cStore, originator: originator, originatorID: id, originated: true}
+	}
+	for _, x := range []struct {
+		asked     string
+		followed  string
+		belonging bool
+	}{
+		{mover.expects(sdk.Forward, move("WS4", 7)), toOther.because(sdk.Forward, store("KIM", 7)), true},
+		{mover.expects(sdk.Forward, move("KIM", 7)), toMover.because(sdk.Forward, store("KIM", 7)), true},
+		{mover.expects(sdk.Reverse, move("WS4", 7)), toOther.because(sdk.Forward, store("PACS", 7)), true},
+		{mover.expects(sdk.Forward, move("PACS", 7)), own.because(sdk.Forward, store("KIM", 7)), true},
+		{mover.expects(sdk.Forward, move("WS4", 7)), toOther.because(sdk.Forward, store("KIM", 8)), false},
+		{mover.expects(sdk.Forward, move("WS4", 7)), toMover.because(sdk.Forward, store("KIM", 7)), false},
+		{mover.expects(sdk.Forward, move("WS4", 7)), toOther.because(sdk.Forward, store("FOX", 7)), false},
+		{mover.expects(sdk.Forward, move("WS4", 7)), toOther.because(sdk.Reverse, store("KIM", 7)), false},
+	} {
+		if (x.asked == x.followed) != x.belonging || x.asked == "" || x.followed == "" {
+			t.Errorf("%q and %q", x.asked, x.followed)
+		}
+	}
+	if got := toOther.because(sdk.Forward, &command{field: cStore}); got != "" {
+		t.Errorf("a push of its own says %q", got)
+	}
+	for _, half := range []*command{{field: cStore, originator: "KIM"}, {field: cStore, originated: true}} {
+		if got := toOther.because(sdk.Forward, half); got == "" {
+			t.Error("half of a reference passes for none")
+		}
+	}
 }

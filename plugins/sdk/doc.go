@@ -77,6 +77,16 @@
 // An inspector that must remember an operation longer than MaxOpen later ones keeps it
 // (Steps.Keep), up to MaxKept, and says when it is done with it (Steps.Done).
 //
+// # Operations that follow from others
+//
+// What is asked of a device may have it do something in a session of its own: an archive that is
+// told to move images connects to where they go. Who decides that session should know who asked.
+// If the protocol tells, the plugin gives the first operation the attribute policy.Expects and
+// those that follow from it policy.Because, with the same text, made of all that the protocol says
+// in both places. The gateway remembers what it allowed, for the device that was asked, and adds
+// to an operation with Because whether and to whom that was (policy.Origin, OriginCode,
+// OriginSubject). These three no plugin may set.
+//
 // # Which modes
 //
 // A direction that carries operations is Held. Replies are Observed, which costs the least:

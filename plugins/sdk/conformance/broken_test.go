@@ -206,6 +206,7 @@ func TestBroken(t *testing.T) {
 		{"attribute in a list not UTF-8", get, announcing(with("a", []string{"a", "\xff"})), nil, "is not UTF-8"},
 		{"attribute of another type", get, announcing(with("a", 3)), nil, "a int; only string, int64"},
 		{"attributes out of order", get, announcing(policy.Operation{Name: "toy:x", Class: policy.ClassRead, Attributes: policy.Attributes{{Name: "b", Value: ""}, {Name: "a", Value: ""}}}), nil, "out of order"},
+		{"attribute of the gateway", get, announcing(with(policy.OriginCode, "7QF-21")), nil, "the gateway's to set"},
 		{"attributes too long", get, announcing(with("a", strings.Repeat("x", sdk.MaxFacts))), nil, "MaxFacts"},
 		{"attributes too many", get, announcing(policy.Operation{Name: "toy:x", Class: policy.ClassRead, Attributes: make(policy.Attributes, maxAttributes+1)}), nil, "257 attributes"},
 		{"steps too many", get, func(t *toy, dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {

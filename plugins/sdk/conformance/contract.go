@@ -120,6 +120,8 @@ func (s *session) checkOperation(op *policy.Operation) error {
 		switch {
 		case a.Name == "" || len(a.Name) > sdk.MaxName || !utf8.ValidString(a.Name):
 			return fmt.Errorf("attribute name %q is empty, not UTF-8 or above MaxName, %d bytes", a.Name, sdk.MaxName)
+		case a.Name == policy.Origin || a.Name == policy.OriginCode || a.Name == policy.OriginSubject:
+			return fmt.Errorf("attribute %q is the gateway's to set", a.Name)
 		case i > 0 && op.Attributes[i-1].Name >= a.Name:
 			return fmt.Errorf("attribute %q is out of order or there twice: use Attributes.Set", a.Name)
 		}

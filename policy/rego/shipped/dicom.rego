@@ -30,6 +30,7 @@ fits(role) if {
 	dicom_service in data.dicom_services[role]
 	not unreachable
 	not unreadable
+	not unasked
 }
 
 # Nobody knows what a data set means that cannot be read.
@@ -53,6 +54,10 @@ dicom_service := "worklist" if {
 	input.session.direction == "outbound"
 	not calling_out
 	input.operation.name == "dicom:C-STORE"
+} else := "moved" if {
+	calling_out
+	input.operation.name == "dicom:C-STORE"
+	input.operation.attributes.because
 } else := {
 	"dicom:C-FIND": "find",
 	"dicom:C-MOVE": "move",
@@ -77,6 +82,12 @@ class := "write" if {
 	input.operation.name == "dicom:N-EVENT-REPORT"
 }
 
+# A device that stores because of a C-MOVE does so only for one that somebody was allowed.
+unasked if {
+	dicom_service == "moved"
+	not input.operation.attributes.origin == "allowed"
+}
+
 # Images move to the mover's own AE titles, or where the device may send them for anybody.
 unreachable if {
 	input.operation.name == "dicom:C-MOVE"
@@ -97,5 +108,7 @@ not_dicom := sprintf("move destination %q is neither bound to %s/%s nor listed f
 	unreachable
 } else := "the data set cannot be read in its transfer syntax" if {
 	unreadable
+} else := sprintf("it says that it follows from a C-MOVE (%s) that nobody was allowed", [input.operation.attributes.because]) if {
+	unasked
 } else := sprintf("DICOM service %s is not permitted for role %s", [dicom_service, held]) if dicom_service
 else := sprintf("%s is no DICOM service that a role can be permitted", [input.operation.name])

@@ -141,6 +141,23 @@ test_dicom_calling_out if {
 		with data.dicom_services as {"device": ["store"]}
 }
 
+# A store that follows from a C-MOVE is one that somebody was allowed; without one it is the device's own push.
+test_dicom_moved if {
+	titles := {"device/ct-2": ["MINE"]}
+	cordon.allow with input as moved({"because": "MINE\\KIM\\7", "origin": "allowed"}) with data.ae_titles as titles
+	every attributes in [{"because": "MINE\\KIM\\7", "origin": "unknown"}, {"because": "MINE\\KIM\\7"}] {
+		not cordon.allow with input as moved(attributes) with data.ae_titles as titles
+		contains(cordon.reason, "nobody was allowed") with input as moved(attributes) with data.ae_titles as titles
+	}
+
+	# Each of the two can be withheld.
+	cordon.allow with input as moved({"because": "x", "origin": "allowed"}) with data.ae_titles as titles with data.dicom_services as {"device": ["moved"]}
+	not cordon.allow with input as calling_archive("store") with data.ae_titles as titles with data.dicom_services as {"device": ["moved"]}
+	not cordon.allow with input as moved({"because": "x", "origin": "allowed"}) with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
+}
+
+moved(attributes) := object.union(calling_archive("store"), {"operation": {"attributes": attributes}})
+
 calling_archive(service) := object.union(
 	operation("device", "imaging/ct", "active", dimse[service][2]),
 	{

@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"cordon/plugins/sdk"
+	"cordon/policy"
+)
+
+// origins are operations that were allowed and that others follow from, in sessions of their own
+// (see policy.Expects). They are forgotten with the gateway's end: what follows then is unknown,
+// and asked for again.
+type origins struct {
+	mu    sync.Mutex
+	known map[originKey]*origin
+	swept time.Time
+}
+
+// originKey is how an operation says what it follows from: in the plugin's words, of what a
+// device was asked or has asked.
+type originKey struct {
+	protocol, device, direction, words string
+}
+
+type origin struct {
+	session       *session
+	op            sdk.OpID
+	code, subject string
+	began, used   time.Time
+}
+
+// Bounds of what is remembered. A study may take hours to be moved, one image of it seconds.
+const (
+	maxOrigins  = 4096
+	originIdle  = 10 * time.Minute
+	originWhole = 12 * time.Hour
+)
+
+func (o *origin) over(now time.Time) bool {
+	return now.Sub(o.used) > originIdle || now.Sub(o.began) > originWhole
+}
+
+// expect remembers an operation of s that was allowed, if others will follow from it.
+func (g *Gateway) expect(s *session, op sdk.OpID, request *policy.Request, code string) {
+	words, _ := request.Operation.Attributes.Get(policy.Expects).(string)
+	if words == "" {
+		return
+	}
+	key := originKey{request.Service.Protocol, request.Device.ID, request.Session.Direction, words}
+	now := time.Now()
+	g.origins.add(key, &origin{s, op, code, request.Subject.Kind + "/" + request.Subject.ID, now, now})
+}
+
+func (o *origins) add(key originKey, fresh *origin) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.known == nil {
+		o.known = map[originKey]*origin{}
+	}
+	delete(o.known, key)
+	if len(o.known) >= maxOrigins || fresh.began.Sub(o.swept) > originIdle {
+		o.sweep(fresh.began)
+	}
+	o.known[key] = fresh
+}
+
+// sweep forgets what is over, and if that is too little, the quarter that was used the longest ago.
+func (o *origins) sweep(now time.Time) {
+	maps.DeleteFunc(o.known, func(_ originKey, x *origin) bool { return x.over(now) })
+	if len(o.known) >= maxOrigins {
+		byUse := slices.SortedFunc(maps.Keys(o.known), func(a, b originKey) int { return o.known[a].used.Compare(o.known[b].used) })
+		for _, key := range byUse[:len(byUse)/4] {
+			delete(o.known, key)
+		}
+	}
+	o.swept = now
+}
+
+func (o *origins) find(key originKey) *origin {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	x, now := o.known[key], time.Now()
+	if x == nil || x.over(now) {
+		return nil
+	}
+	x.used = now
+	return x
+}
+
+// follows tells policy what an operation follows from that was asked in dir, if it says so: an
+// operation that the other side of its device's sessions asked for, or, where the subject is
+// another device behind this gateway, one that was asked of that. The session's own lock is not
+// held.
+func (s *session) follows(dir sdk.Direction, op *policy.Operation) error {
+	for _, name := range [...]string{policy.Origin, policy.OriginCode, policy.OriginSubject} {
+		if op.Attributes.Get(name) != nil {
+			return violates("attribute %q, which is the gateway's", name)
+		}
+	}
+	words, _ := op.Attributes.Get(policy.Because).(string)
+	if words == "" {
+		return nil
+	}
+	asked := policy.Inbound
+	if s.route.direction(dir) == policy.Inbound {
+		asked = policy.Outbound
+	}
+	key := originKey{s.route.Service.Protocol, s.route.Device.ID, asked, words}
+	o := s.gateway.origins.find(key)
+	if o == nil && s.request.Subject.Kind == policy.KindDevice && s.route.CallOut == nil {
+		key.device, key.direction = s.request.Subject.ID, policy.Inbound
+		o = s.gateway.origins.find(key)
+	}
+	if o == nil || !o.stands() {
+		op.Attributes.Set(policy.Origin, policy.OriginUnknown)
+		return nil
+	}
+	op.Attributes.Set(policy.Origin, policy.OriginAllowed)
+	op.Attributes.Set(policy.OriginCode, o.code)
+	op.Attributes.Set(policy.OriginSubject, o.subject)
+	return nil
+}
+
+// stands reports whether what was allowed has not been refused since.
+func (o *origin) stands() bool {
+	if o.session.flip.Load() != nil {
+		return false
+	}
+	state := o.session.state(o.op)
+	return state != opOwed && state != opRefused
+}

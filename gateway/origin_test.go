@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"cordon/gateway/audit"
+	"cordon/policy"
+)
+
+// mover is a gateway for a device that clients ask, and that calls out because of it.
+type mover struct {
+	*caller
+	inside, outside string // where clients and the device connect
+}
+
+func newMover(t *testing.T) *mover {
+	c := newCaller(t, wardConfig{protocol: "talk", answer: answerTalk, reply: func(string) string { return "!done\n" }}, "localhost", "127.0.0.1")
+	g := c.gateway
+	out := g.Routes[0]
+	in := out
+	in.CallOut, in.Listen, in.Service.Name = nil, "127.0.0.1:0", "inside"
+	c.gateway = New(Config{Name: "ward", TrustDomain: g.TrustDomain, Certs: g.Certs, Policy: g.Policy, Log: g.Log, Routes: []Route{out, in}, Logger: g.Logger})
+	listeners, err := c.gateway.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- c.gateway.Serve(ctx, listeners) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return &mover{c, listeners[1].Addr().String(), listeners[0].Addr().String()}
+}
+
+// ask is a client's, in a session that goes on.
+func (m *mover) ask(t *testing.T, line string) (client *peer, answer string) {
+	t.Helper()
+	m.address = m.inside
+	p := m.dial("nurse")
+	p.send(line + "\n")
+	return p, p.line()
+}
+
+// push is the device's. It returns what policy was told of the operation.
+func (m *mover) push(t *testing.T, line string) policy.Attributes {
+	t.Helper()
+	m.address = m.outside
+	got := says(t, m.caller.call(t), line+"\n")
+	if got != "!done\n" {
+		t.Fatalf("%s: the device was told %q", line, got)
+	}
+	all := m.decided(t)
+	return all[len(all)-1].request.Operation.Attributes
+}
+
+type decided struct {
+	code    string
+	request policy.Request
+}
+
+// decided are the operations in the log.
+func (m *mover) decided(t *testing.T) (list []decided) {
+	t.Helper()
+	r, err := audit.OpenReader(m.logDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range r.Entries(0, math.MaxInt64) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := decided{code: e.Code}
+		if json.Unmarshal(e.Input, &d.request) == nil && d.request.Phase == policy.PhaseOperation {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// What a device does by itself because of what somebody asked of it, policy is told with who that
+// was, and the log with the decision.
+func TestOrigin(t *testing.T) {
+	m := newMover(t)
+	unknown := func(when, line string) {
+		t.Helper()
+		a := m.push(t, line)
+		if a.Get(policy.Origin) != policy.OriginUnknown || a.Get(policy.OriginCode) != nil || a.Get(policy.OriginSubject) != nil {
+			t.Errorf("%s: %v", when, a)
+		}
+	}
+	if a := m.push(t, "?store 1"); len(a) != 0 {
+		t.Errorf("of its own: %v", a)
+	}
+	unknown("before anything was asked", "?store because=K")
+	client, answer := m.ask(t, "?move expects=K")
+	if answer != "!done" {
+		t.Fatalf("the client was told %q", answer)
+	}
+	var code string
+	for _, d := range m.decided(t) {
+		if d.request.Operation.Name == "talk:move" {
+			code = d.code
+		}
+	}
+	for range 2 {
+		a := m.push(t, "?store because=K")
+		if a.Get(policy.Origin) != policy.OriginAllowed || a.Get(policy.OriginCode) != code || a.Get(policy.OriginSubject) != "user/dr.kim" || code == "" {
+			t.Errorf("after it was asked for with the code %s: %v", code, a)
+		}
+	}
+	unknown("with other words", "?store because=L")
+	if _, answer := m.ask(t, "?no expects=M"); !strings.HasPrefix(answer, "!refused") {
+		t.Fatalf("the client was told %q", answer)
+	}
+	unknown("after it was refused", "?store because=M")
+
+	// The device's own asking is nothing that was asked of it, and another device is another.
+	m.push(t, "?move expects=N")
+	unknown("asked by the device itself", "?store because=N")
+	m.gateway.Routes[0].Device.ID = "dev-2"
+	unknown("by another device", "?store because=K")
+	m.gateway.Routes[0].Device.ID = "dev-1"
+
+	// Who asked is not permitted any more.
+	m.gateway.Replace(decider(func(r *policy.Request) policy.Decision {
+		return policy.Decision{Allow: r.Subject.Kind == policy.KindDevice, Cause: policy.CausePolicy}
+	}), nil)
+	unknown("after who asked was put out", "?store because=K")
+	client.Close()
+}
+
+// No plugin says where an operation comes from.
+func TestOriginForged(t *testing.T) {
+	for _, name := range []string{policy.Origin, policy.OriginCode, policy.OriginSubject} {
+		m := newMover(t)
+		m.address = m.outside
+		conn := m.caller.call(t)
+		io.WriteString(conn, "?store "+name+"=allowed\n")
+		if b, err := io.ReadAll(conn); len(b) > 0 || err != nil && isTimeout(err) {
+			t.Errorf("%s: the device was told %q, %v", name, b, err)
+		}
+		if got := m.destination.all(); got != "" {
+			t.Errorf("%s: the destination received %q", name, got)
+		}
+	}
+}
+
+// What is remembered is bounded, and ends.
+func TestOrigins(t *testing.T) {
+	var o origins
+	at := func(n int) originKey { return originKey{"talk", "dev-1", policy.Inbound, string(rune('a' + n))} }
+	now := time.Now()
+	for i := range 3 * maxOrigins {
+		o.add(at(i), &origin{began: now, used: now.Add(time.Duration(i))})
+	}
+	if len(o.known) > maxOrigins || len(o.known) < maxOrigins/2 || o.find(at(0)) != nil || o.find(at(3*maxOrigins-1)) == nil {
+		t.Errorf("%d are kept", len(o.known))
+	}
+	last := at(3*maxOrigins - 1)
+	o.known[last].used = now.Add(-originIdle - time.Second)
+	if o.find(last) != nil {
+		t.Error("one that nothing followed from for long is found")
+	}
+	again := at(3*maxOrigins - 2)
+	o.known[again].began = now.Add(-originWhole - time.Second)
+	if o.find(again) != nil {
+		t.Error("one that was asked for yesterday is found")
+	}
+	kept := len(o.known)
+	o.swept = now.Add(-2 * originIdle)
+	o.add(at(0), &origin{began: now, used: now})
+	if len(o.known) != kept-1 { // the two are gone
+		t.Errorf("%d of %d are kept", len(o.known), kept)
+	}
+}
