@@ -31,6 +31,7 @@ func TestGateway(t *testing.T) {
 		{"segment helper", tellSegmentHelper},
 		{"call-out", tellCallOut},
 		{"inline", tellInline},
+		{"unchanged devices", tellUnchanged},
 	} {
 		t.Run(s.name, func(t *testing.T) { s.tell(t, cordon) })
 	}

@@ -40,6 +40,12 @@ func newRecorder(t *testing.T) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return record(t, l)
+}
+
+// record is a recorder that listens already.
+func record(t *testing.T, l net.Listener) *recorder {
+	t.Helper()
 	r := &recorder{listener: l}
 	r.serving.Go(r.accept)
 	t.Cleanup(r.close)

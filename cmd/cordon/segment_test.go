@@ -381,10 +381,21 @@ func (w *ward) request(t *testing.T, text string) (answer string) {
 }
 
 // isolated fails if there is a finding about the segment, besides that its wire is a veth.
-func (w *ward) isolated(t *testing.T) {
+func (w *ward) isolated(t *testing.T, segments ...string) {
 	t.Helper()
+	if len(segments) == 0 {
+		segments = []string{"imaging"}
+	}
 	out := w.run(t, "segment", "findings", "-q", "--dir", w.gw())
-	if strings.Count(out.stdout, "\n") != 1 || !strings.HasPrefix(out.stdout, "low\tsegment imaging\tlaboratory: ") {
+	rest := out.stdout
+	for _, s := range segments {
+		line, more, _ := strings.Cut(rest, "\n")
+		if !strings.HasPrefix(line, "low\tsegment "+s+"\tlaboratory: ") {
+			t.Errorf("of segment %s, segment findings says %s", s, line)
+		}
+		rest = more
+	}
+	if rest != "" {
 		t.Errorf("segment findings exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A device with pymodbus, which records what it is sent:
 
-    modbus_device.py PORT RECORD
+    modbus_device.py PORT RECORD [ADDRESS]
 
 It has 100 of each table from address 0 on, holding registers with their own address as
 value, and writes the bytes of every connection to RECORD as they arrive. It runs until
@@ -14,7 +14,8 @@ from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, M
 from pymodbus.server import StartAsyncTcpServer
 from pymodbus.server.async_io import ModbusConnectedRequestHandler
 
-port, record = sys.argv[1:]
+port, record = sys.argv[1:3]
+address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
 
 
 class Handler(ModbusConnectedRequestHandler):
@@ -33,6 +34,6 @@ tables = ModbusSlaveContext(
 )
 asyncio.run(
     StartAsyncTcpServer(
-        context=ModbusServerContext(slaves=tables, single=True), address=("127.0.0.1", int(port)), handler=Handler
+        context=ModbusServerContext(slaves=tables, single=True), address=(address, int(port)), handler=Handler
     )
 )

@@ -156,6 +156,16 @@ test_dicom_moved if {
 	not cordon.allow with input as moved({"because": "x", "origin": "allowed"}) with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
 }
 
+# What follows is a device's store; nothing else does, whatever it says.
+test_dicom_moved_only if {
+	titles := {"device/ct-2": ["MINE"]}
+	because := {"operation": {"attributes": {"because": "MINE\\KIM\\7"}}}
+	cordon.allow with input as object.union(imaging("radiologist", "active", "store"), because)
+	cordon.allow with input as object.union(calling_archive("find"), because) with data.ae_titles as titles
+	cordon.reason == "DICOM service moved is not permitted for role device" with input as moved({"because": "x", "origin": "allowed"})
+		with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
+}
+
 moved(attributes) := object.union(calling_archive("store"), {"operation": {"attributes": attributes}})
 
 calling_archive(service) := object.union(
