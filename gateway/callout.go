@@ -27,7 +27,8 @@ type CallOut struct {
 	Listen func(ctx context.Context) (net.Listener, error)
 	From   []netip.Addr // the device's addresses: who else connects is another route's at this place, or not heard
 
-	To string // host:port of the destination
+	To   string         // host:port of the destination
+	Peer policy.Subject // the destination, in what it asks of the device
 	// TLS is what the destination must prove, and the certificate it is shown. It is asked for
 	// every session.
 	TLS func(ctx context.Context) (*tls.Config, error)
@@ -83,12 +84,13 @@ func (g *Gateway) call(ctx context.Context, r *Route, conn *net.TCPConn, source 
 		return
 	}
 	on := g.grounds.Load()
-	s := &session{gateway: g, route: r, source: source, client: caller, began: time.Now()}
+	self := policy.Subject{ID: r.Device.ID, Kind: policy.KindDevice, Roles: []string{policy.KindDevice}, Groups: []string{}}
+	s := &session{gateway: g, route: r, source: source, client: caller, subject: self, began: time.Now()}
 	s.due.Store(math.MaxInt64)
 	s.request = policy.Request{
 		Phase: policy.PhaseConnect, Device: on.device(r), Service: r.Service,
 		// What the certificate says that the destination is shown.
-		Subject: policy.Subject{ID: r.Device.ID, Kind: policy.KindDevice, Roles: []string{policy.KindDevice}, Groups: []string{}},
+		Subject: self,
 		Session: policy.Session{ID: fmt.Sprintf("%s-%d", g.boot, g.count.Add(1)), Direction: policy.Outbound, Client: source},
 	}
 	if err := s.connect(ctx); err != nil {
@@ -136,6 +138,14 @@ func (r *Route) direction(dir sdk.Direction) string {
 		dir = dir.Opposite()
 	}
 	return directions[dir]
+}
+
+// asker is who asks in dir: who opened the session, or the destination of what a device opened.
+func (s *session) asker(dir sdk.Direction) policy.Subject {
+	if s.route.CallOut != nil && dir == sdk.Reverse {
+		return s.route.CallOut.Peer
+	}
+	return s.subject
 }
 
 // askedByDevice reports whether the asker of an operation in dir is a device, to which nothing

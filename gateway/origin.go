@@ -110,8 +110,8 @@ func (s *session) follows(dir sdk.Direction, op *policy.Operation) error {
 	}
 	key := originKey{s.route.Service.Protocol, s.route.Device.ID, asked, words}
 	o := s.gateway.origins.find(key)
-	if o == nil && s.request.Subject.Kind == policy.KindDevice && s.route.CallOut == nil {
-		key.device, key.direction = s.request.Subject.ID, policy.Inbound
+	if o == nil && s.subject.Kind == policy.KindDevice && s.route.CallOut == nil {
+		key.device, key.direction = s.subject.ID, policy.Inbound
 		o = s.gateway.origins.find(key)
 	}
 	if o == nil || !o.stands() {

@@ -183,7 +183,7 @@ func (s *session) askAgain() (end *flip, operations []*flip) {
 	on := g.grounds.Load()
 	s.due.Store(math.MaxInt64) // before it is lowered again, here and by operations
 	r := policy.Request{
-		Phase: policy.PhaseConnect, Subject: s.request.Subject, Device: on.device(s.route), Service: s.request.Service,
+		Phase: policy.PhaseConnect, Subject: s.subject, Device: on.device(s.route), Service: s.request.Service,
 		Session: policy.Session{ID: s.request.Session.ID, Direction: s.route.direction(sdk.Forward), Client: s.source, TLS: s.request.Session.TLS},
 		NowNs:   time.Now().UnixNano(),
 	}
@@ -204,7 +204,8 @@ func (s *session) askAgain() (end *flip, operations []*flip) {
 	}
 	r.Phase = policy.PhaseOperation
 	for _, a := range s.standing() {
-		r.Operation, r.Session.Direction, r.NowNs = a.facts, s.route.direction(a.op.Direction()), time.Now().UnixNano()
+		r.Operation, r.Subject = a.facts, s.asker(a.op.Direction())
+		r.Session.Direction, r.NowNs = s.route.direction(a.op.Direction()), time.Now().UnixNano()
 		d := g.decideTwice(on, s.route, &r)
 		lower(&s.due, until(d))
 		if d.Allow {

@@ -73,7 +73,7 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 		return violates("operation %d after %d of its direction", step.Op, n)
 	}
 	s.request.Operation = step.Operation
-	s.request.Session.Direction = s.route.direction(dir)
+	s.request.Subject, s.request.Session.Direction = s.asker(dir), s.route.direction(dir)
 	s.request.NowNs = time.Now().UnixNano()
 	held := s.flows[dir].mode == sdk.Held
 	var d policy.Decision
@@ -81,8 +81,6 @@ func (s *session) operation(dir sdk.Direction, step *sdk.Step) error {
 	case !held:
 		// It may have been passed on already, as replies are.
 		d = policy.Decision{Reason: "the device sent what is not a reply", Cause: policy.CauseProtocol}
-	case s.route.CallOut != nil && dir == sdk.Reverse:
-		d = policy.Decision{Reason: "a destination asks nothing of the device", Cause: policy.CausePolicy}
 	case step.Invalid:
 		d = policy.Decision{Reason: step.Reason, Cause: policy.CauseProtocol}
 	case s.refused != nil:
@@ -259,7 +257,8 @@ func (s *session) takeBack(op sdk.OpID) {
 	if !known { // too many have followed
 		facts = policy.Operation{Name: s.route.Service.Protocol + ":aborted", Class: policy.ClassUnknown}
 	}
-	s.request.Operation, s.request.Session.Direction, s.request.NowNs = facts, s.route.direction(op.Direction()), time.Now().UnixNano()
+	s.request.Operation, s.request.Subject = facts, s.asker(op.Direction())
+	s.request.Session.Direction, s.request.NowNs = s.route.direction(op.Direction()), time.Now().UnixNano()
 }
 
 // refusal inserts the plugin's bytes for the asker of a refused operation, once.

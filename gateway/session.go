@@ -21,9 +21,10 @@ type session struct {
 	gateway    *Gateway
 	route      *Route
 	source     string
-	shown      credentials // by the client
-	client     side        // who opened it
-	device     side        // who is asked; nil if every operation is refused
+	subject    policy.Subject // who opened it
+	shown      credentials    // by the client
+	client     side           // who opened it
+	device     side           // who is asked; nil if every operation is refused
 	inspection *plugins.Inspection
 	flows      [2]flow
 	running    atomic.Int32 // flows that have not ended
@@ -93,10 +94,10 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 		g.leave(source)
 		return
 	}
-	s := &session{gateway: g, route: r, source: source, client: c, shown: shown, began: time.Now()}
+	s := &session{gateway: g, route: r, source: source, client: c, subject: subject(id), shown: shown, began: time.Now()}
 	s.due.Store(id.NotAfter.UnixNano())
 	s.request = policy.Request{
-		Phase: policy.PhaseConnect, Subject: subject(id), Device: r.Device, Service: r.Service,
+		Phase: policy.PhaseConnect, Subject: s.subject, Device: r.Device, Service: r.Service,
 		Session: policy.Session{ID: fmt.Sprintf("%s-%d", g.boot, g.count.Add(1)), Direction: policy.Inbound, Client: source, TLS: tlsVersion(c.Conn)},
 	}
 	if err := s.connect(ctx); err != nil {
@@ -383,7 +384,7 @@ func (s *session) close() {
 		there, back = "to_destination", "to_device"
 	}
 	g.Logger.Log(context.Background(), level, "session",
-		"id", s.request.Session.ID, "subject", s.request.Subject.Kind+"/"+s.request.Subject.ID, "client", s.source,
+		"id", s.request.Session.ID, "subject", s.subject.Kind+"/"+s.subject.ID, "client", s.source,
 		"device", s.route.Device.ID, "service", s.route.Service.Name, "allowed", s.allowed, "refused", s.denied,
 		there, s.flows[sdk.Forward].passed, back, s.flows[sdk.Reverse].passed,
 		"took", time.Since(s.began).Round(time.Millisecond), "end", cause)

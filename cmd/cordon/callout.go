@@ -66,6 +66,8 @@ func (a *assembly) callOut(s service, log *slog.Logger) *gateway.CallOut {
 		},
 		From: append([]netip.Addr{s.device.Address}, s.device.FurtherAddresses...),
 		To:   s.callOut.To, TLS: b.tls,
+		// What its certificate will say. The role is for policies; the shipped one permits it nothing.
+		Peer: policy.Subject{ID: s.callOut.ServerName, Kind: policy.KindService, Roles: []string{"destination"}, Groups: []string{}},
 	}
 }
 

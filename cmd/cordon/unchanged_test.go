@@ -78,7 +78,7 @@ func tellUnchanged(t *testing.T, cordon string) {
 	through := func(badge, port, to string) {
 		t.Helper()
 		name, args := w.in("client", "socat", "TCP-LISTEN:"+port+",bind=127.0.0.1,fork,reuseaddr",
-			"OPENSSL:"+to+",verify=1,openssl-min-proto-version=TLS1.3,pf=ip4,commonname=10.1.0.1,cert="+w.path(badge+".pem")+",key="+w.path(badge+".key")+",cafile="+w.path("ca.pem"))
+			"OPENSSL:"+to+",verify=1,openssl-min-proto-version=TLS1.3,pf=ip4,commonname=localhost,cert="+w.path(badge+".pem")+",key="+w.path(badge+".key")+",cafile="+w.path("ca.pem"))
 		start(t, w.dir, name, args...)
 		w.listens(t, "client", port)
 	}
