@@ -32,6 +32,7 @@ func TestGateway(t *testing.T) {
 		{"call-out", tellCallOut},
 		{"inline", tellInline},
 		{"unchanged devices", tellUnchanged},
+		{"strangers", tellStrangers},
 	} {
 		t.Run(s.name, func(t *testing.T) { s.tell(t, cordon) })
 	}
