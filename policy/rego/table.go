@@ -65,6 +65,7 @@ var dicomServices = [...]dicomService{
 	{"get", FromDevice, "dicom:C-STORE", policy.ClassWrite, "1.2.840.10008.5.1.4.1.1.2"}, // its images
 	{"commit", FromDevice, "dicom:N-EVENT-REPORT", policy.ClassNotify, "1.2.840.10008.1.20.1"},
 	{"print", FromDevice, "dicom:N-EVENT-REPORT", policy.ClassNotify, "1.2.840.10008.5.1.1.16"},
+	{"moved", FromCallOut, "dicom:C-STORE", policy.ClassWrite, "1.2.840.10008.5.1.4.1.1.2"}, // because somebody was allowed a move
 }
 
 // listedServices are what dicom_services may list.
@@ -215,8 +216,12 @@ func questions(from string) (list []cellQuestion) {
 				if s.sopClass != "" {
 					o.Attributes.Set("sop_class_uid", s.sopClass)
 				}
-				if s.name == "move" {
+				switch s.name {
+				case "move":
 					o.Attributes.Set("move_destination", exampleTitle)
+				case "moved":
+					o.Attributes.Set(policy.Because, exampleTitle)
+					o.Attributes.Set(policy.Origin, policy.OriginAllowed)
 				}
 				list = append(list, cellQuestion{Cell{Protocol: protocol, Operation: s.name}, o})
 			}
