@@ -20,9 +20,14 @@
 // who may do what, repair.go for what would allow a refused request, shipped.go for the policy
 // that comes with Cordon, workspace.go for what is beside it.
 //
+// A policy may also come as a bundle, a file signed twice: bundle.go says in which
+// order it is looked at, bundle_detached.go, bundle_tar.go, bundle_manifest.go and
+// bundle_signature.go are the stations, bundle_build.go makes one,
+// bundle_download.go fetches it.
+//
 // It does not defend against a policy that is wrong, only against one that is
 // broken: a rule that allows too much is believed. Nor does it check who wrote
-// the folder; that is for file permissions and, later, signed bundles. A deadline
-// stops rules that loop, but not one single call of a built-in function on a huge
-// value.
+// a folder; that is for file permissions, or for signed bundles in its place. A
+// deadline stops rules that loop, but not one single call of a built-in function
+// on a huge value.
 package rego

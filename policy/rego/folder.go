@@ -153,6 +153,9 @@ func (f *folder) add(name string, text []byte) *Problem {
 		line, column := position(text, bad)
 		return &Problem{File: name, Line: line, Column: column, Code: "policy.file.encoding", Message: "not UTF-8", Hint: "save the file as UTF-8"}
 	}
+	if bytes.HasPrefix(text, []byte("\ufeff")) {
+		return &Problem{File: name, Line: 1, Column: 1, Code: "policy.file.encoding", Message: "begins with a byte order mark, which nobody sees", Hint: "save the file as UTF-8 without one"}
+	}
 	f.size += len(text)
 	list := map[byte]*[]Source{'r': &f.rules, 't': &f.tests, 'd': &f.data}[k]
 	*list = append(*list, Source{name, text})

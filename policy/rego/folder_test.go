@@ -161,3 +161,15 @@ func TestArchiveWithTests(t *testing.T) {
 		t.Error("with its tests it is another policy")
 	}
 }
+
+// A byte order mark is refused, whether or not a parser would pass over it.
+func TestByteOrderMark(t *testing.T) {
+	for _, name := range []string{"p.rego", "p_test.rego", "data.yaml", "lib/data.json"} {
+		files := map[string]string{"p.rego": small, "p_test.rego": "package t\n", "data.yaml": "a: 1\n", "lib/data.json": "{}"}
+		files[name] = "\ufeff" + files[name]
+		_, err := Load(write(t, files))
+		if problems, ok := errors.AsType[*Problems](err); !ok || problems.List[0].Code != "policy.file.encoding" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -54,10 +55,18 @@ func Test(ctx context.Context, dir string) (Results, error) {
 	return f.test(ctx, dir)
 }
 
-// Test runs the tests that were loaded with e, as Test does.
-func (e *Engine) Test(ctx context.Context) (Results, error) { return e.folder.test(ctx, "") }
+// Test runs the tests that were loaded with e, as Test does, but leaves half of the processors
+// to whoever is asking another Engine meanwhile.
+func (e *Engine) Test(ctx context.Context) (Results, error) {
+	return e.folder.testOn(ctx, "", max(1, runtime.NumCPU()/2))
+}
 
 func (f *folder) test(ctx context.Context, dir string) (Results, error) {
+	return f.testOn(ctx, dir, runtime.NumCPU())
+}
+
+// testOn runs so many tests at a time.
+func (f *folder) testOn(ctx context.Context, dir string, parallel int) (Results, error) {
 	document, problems := readData(f.data)
 	if len(problems) > 0 {
 		return nil, refuse(dir, problems...)
@@ -82,6 +91,7 @@ func (f *folder) test(ctx context.Context, dir string) (Results, error) {
 		SetModules(modules).
 		CapturePrintOutput(true).
 		RaiseBuiltinErrors(true).
+		SetParallel(parallel).
 		SetTimeout(maxTest), txn, dir)
 }
 
