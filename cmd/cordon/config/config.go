@@ -28,6 +28,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -181,6 +182,7 @@ func (l Listen) String() string {
 type Policy struct {
 	Dir      string   // The directory with the policy and its tests. Default: policy.
 	Approval Approval // Who brings a policy into force. With it, dir is where policies are written, and what is in force changes by cordon policy rollout only. Default: whoever may write dir.
+	Bundle   Bundle   // Signed bundles. With them, dir is where policies are written, and what is in force comes from bundles only. Default: none.
 }
 
 // Approval says that a policy takes two people, each with a certificate of their own.
@@ -191,6 +193,24 @@ type Approval struct {
 
 // Needed reports whether there is an approval at all.
 func (a *Approval) Needed() bool { return len(a.Authors) > 0 }
+
+// Bundle says where signed policies come from, and whose signatures they must have.
+type Bundle struct {
+	From           string        // An https URL, a file or a directory of files *.tar.gz. Beside each bundle lies its detached signature, with .sig behind the name.
+	Key            string        // PEM file with the public key of OPA's signature: RSA, EC or Ed25519.
+	KeyID          string        // The id by which bundles name that key. Default: made from the key, as cordon policy bundle keygen prints it.
+	Signer         string        // PEM file with the Ed25519 public key of the detached signature.
+	Every          time.Duration // How often to look for a newer one, 1s to 24h. Default: 30s.
+	TrustFile      string        // PEM file with the roots that the https server's certificate is verified against. Default: the system's.
+	Certificate    string        // PEM file with a certificate to show to the https server. Default: none.
+	CertificateKey string        // PEM file with its private key. Default: none.
+}
+
+// Used reports whether policies come as bundles at all.
+func (b *Bundle) Used() bool { return b.From != "" }
+
+// Remote reports whether they come over HTTPS.
+func (b *Bundle) Remote() bool { return strings.HasPrefix(b.From, "https://") }
 
 // Audit says where decisions are recorded.
 type Audit struct {

@@ -205,7 +205,11 @@ func (d *decoder) policy(n *node) Policy {
 	d.object(n, fields{
 		"dir":      func(n *node) { p.Dir = d.path(n) },
 		"approval": func(n *node) { p.Approval = d.approval(n) },
+		"bundle":   func(n *node) { p.Bundle = d.bundle(n) },
 	})
+	if p.Approval.Needed() && p.Bundle.Used() {
+		d.src.fault(n.key, "config.value", n.path+" has both approval and bundle, but one place decides which policy is in force", "remove one of them")
+	}
 	return p
 }
 

@@ -54,6 +54,7 @@ var examples = map[string]string{
 	"catch": "10.20.0.9:2575", "to": "lis.hospital.example:2575", "server_name": "lis.hospital.example",
 	"authors": "[security]", "approvers": "[security-lead]",
 	"url": "https://siem.hospital.example/cordon", "secret_file": "alarms.secret",
+	"from": "https://policy.hospital.example/cordon.tar.gz", "key": "bundle.pub", "key_id": "clinic-1", "signer": "signer.pub",
 }
 
 // named returns the entries of a mapping whose keys the site chooses.
