@@ -81,7 +81,7 @@ func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, er
 
 func (a *assembly) build(ctx, background context.Context, log *slog.Logger) error {
 	var err error
-	if a.source, err = openSource(a.config); err != nil {
+	if a.source, err = startSource(ctx, a.config, true); err != nil {
 		return err
 	}
 	a.policy = a.source.current

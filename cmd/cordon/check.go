@@ -142,6 +142,9 @@ func failedTests(c *config.Config, results rego.Results) error {
 func policyFailure(problems *rego.Problems) error {
 	first := problems.List[0]
 	f := failure{Code: first.Code, Message: first.Message, File: first.File, Line: first.Line, Col: first.Column, Exit: exitChecks, Err: problems}
+	if first.Line == 0 && first.File != "" { // otherwise it stands below
+		f.Message = first.File + ": " + first.Message
+	}
 	f.Excerpt = excerpt(first.File, first.Line, first.Column)
 	if first.Hint != "" {
 		f.Try = append(f.Try, first.Hint)

@@ -50,11 +50,11 @@ func (a *app) beginLearning(ctx context.Context, id string, t *termFlags) error 
 	if err != nil {
 		return err
 	}
-	engine, err := loadPolicy(c)
+	f, err := openSource(c)
 	if err != nil {
 		return err
 	}
-	if !engine.Learns() {
+	if !f.current.Learns() {
 		return failure{Code: "access.no_learning", Exit: exitConflict, Message: "the policy has no rule learning: the device would be cut off", Try: []string{"copy learning.rego, its test, and the table learning of data.yaml from a folder of cordon init", "cordon policy learn proposes from what is refused, without learning mode"}}
 	}
 	if d.Criticality == "high" {

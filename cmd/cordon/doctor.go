@@ -16,6 +16,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/gateway/audit"
+	"cordon/policy/rego"
 )
 
 func doctorCommand(a *app) *cobra.Command {
@@ -58,7 +59,7 @@ func (a *app) doctor(ctx context.Context) error {
 		name string
 		look func(context.Context, *examination)
 	}{
-		{"policy", lookAtPolicy}, {"access", lookAtAccess}, {"break-glass", lookAtEmergencies}, {"alarms", lookAtAlarms}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
+		{"policy", lookAtPolicy}, {"bundles", lookAtBundles}, {"access", lookAtAccess}, {"break-glass", lookAtEmergencies}, {"alarms", lookAtAlarms}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
 		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS}, {"segments", lookAtSegments},
 		{"networks", lookAtNetworks}, {"address requests", lookAtRequests},
 	} {
@@ -97,12 +98,37 @@ func (a *app) report(x *examination) error {
 }
 
 func lookAtPolicy(ctx context.Context, x *examination) {
-	results, err := testPolicy(ctx, x.config)
+	var results rego.Results
+	var err error
+	if x.config.Policy.Bundle.Used() {
+		var f *policySource
+		if f, err = openSource(x.config); err == nil {
+			results, err = f.current.Test(ctx)
+		}
+	} else {
+		results, err = testPolicy(ctx, x.config)
+	}
 	switch {
 	case err != nil:
 		x.find("high", "policy", err.Error(), "cordon check shows where")
 	case len(results) == 0:
 		x.find("medium", "policy", "it has no tests", "add a file named …_test.rego; the shipped policy has one to learn from")
+	}
+}
+
+func lookAtBundles(_ context.Context, x *examination) {
+	if !x.config.Policy.Bundle.Used() {
+		return
+	}
+	status, err := keptBundles{filepath.Join(x.config.Gateway.State, bundleDir)}.status()
+	if err != nil {
+		x.find("medium", "bundles", err.Error(), "cordon run writes it anew")
+	}
+	if status.Unreachable != "" {
+		x.find("medium", "bundles", status.Unreachable, "cordon policy bundle status; until it answers, cordon policy bundle load FILE")
+	}
+	if last := status.Last; last != nil && last.Pending {
+		x.find("high", "bundles", last.From+" is refused: "+last.Message, "publish a good one; the policy in force stays meanwhile")
 	}
 }
 

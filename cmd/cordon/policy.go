@@ -16,7 +16,7 @@ import (
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
 	c.AddCommand(policyNewCommand(a), policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a),
-		policyLearnCommand(a), policyPatchesCommand(a),
+		policyLearnCommand(a), policyPatchesCommand(a), policyBundleCommand(a),
 		policySubmitCommand(a), policySubmissionsCommand(a), policyApproveCommand(a), policyRejectCommand(a), policyRolloutCommand(a), policyRollbackCommand(a), policyHistoryCommand(a))
 	return c
 }
@@ -78,6 +78,11 @@ func (a *app) checkPolicy(ctx context.Context, args []string) error {
 	warnings := []string{}
 	if len(results) == 0 {
 		warnings = append(warnings, "the policy has no tests")
+	}
+	if c.Policy.Bundle.Used() && len(args) == 0 {
+		if b, err := openBundles(c); err == nil {
+			warnings = append(warnings, (&policySource{bundles: b}).bundleWords(c))
+		}
 	}
 	for _, name := range unsigned(c, engine) {
 		warnings = append(warnings, "virtual patch "+name+" is not as it was signed off")

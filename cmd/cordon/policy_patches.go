@@ -41,10 +41,11 @@ func (a *app) showPatches() error {
 	if err != nil {
 		return err
 	}
-	engine, err := loadPolicy(c)
+	f, err := openSource(c)
 	if err != nil {
 		return err
 	}
+	engine := f.current
 	all := []patchJSON{}
 	var rows [][]string
 	for _, p := range engine.Patches() {

@@ -28,11 +28,15 @@ type policySource struct {
 	candidate *rego.Engine   // nil unless a revision is being rolled out
 	state     *rollout.State // nil without policy.approval: current is the policy folder as it was read
 	begun     bool           // state is new, and not kept yet
+	bundles   *bundles       // nil without policy.bundle: current is the one that was taken last
 }
 
 // openSource opens the policy that decides by what lies on disk. With policy.approval that
 // is what was rolled out; the first time it is what the folder holds.
 func openSource(c *config.Config) (*policySource, error) {
+	if c.Policy.Bundle.Used() {
+		return openTaken(c)
+	}
 	if !c.Policy.Approval.Needed() {
 		engine, err := loadPolicy(c)
 		if err != nil {
@@ -66,6 +70,13 @@ func openSource(c *config.Config) (*policySource, error) {
 // when it was submitted.
 func startingPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, []string, error) {
 	warnings := []string{}
+	if c.Policy.Bundle.Used() {
+		f, tests, err := startingBundle(ctx, c)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		return f.current, tests, append(warnings, f.bundleWords(c)), nil
+	}
 	if c.Policy.Approval.Needed() {
 		f, err := openSource(c)
 		if err != nil {
@@ -136,9 +147,13 @@ func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) er
 	return rollout.Write(filepath.Join(c.Gateway.State, rolloutFile), *f.state)
 }
 
-// describe says what decides besides the current revision, for an entry; "" without
-// policy.approval.
+// describe says what decides besides the current revision, for an entry; "" if it is the folder.
 func (f *policySource) describe() string {
+	if f.bundles != nil {
+		if in, err := f.bundles.kept.inForce(); err == nil && in != nil {
+			return fmt.Sprintf("bundle revision %d decides", in.Revision)
+		}
+	}
 	if f.state == nil {
 		return ""
 	}
@@ -151,10 +166,10 @@ func (f *policySource) describe() string {
 
 // summary is describe for the entry of a start or an end.
 func (f *policySource) summary() string {
-	if f.state == nil {
-		return ""
+	if text := f.describe(); text != "" {
+		return "; " + text
 	}
-	return "; " + f.describe()
+	return ""
 }
 
 // rolling is what a running gateway has of a rollout.

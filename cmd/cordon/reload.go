@@ -24,7 +24,8 @@ be changed at run time is the policy and what it is told of devices: state, labe
 and profile. The policy is compiled, looked through for the patches that profiles name, and
 its tests are run; if anything is amiss, or something else in the configuration was changed,
 nothing is applied, and the exit code is 8. With policy.approval the policy in force stays,
-whatever the folder holds: cordon policy rollout changes it.
+whatever the folder holds: cordon policy rollout changes it. With policy.bundle a newer bundle
+is looked for; what is wrong with one does not keep the rest from being applied.
 
 Then every live session is asked again. Those that are not permitted any more end within a
 second, the others go on.`,
@@ -51,6 +52,9 @@ func (a *app) reload(ctx context.Context) error {
 	tests := fmt.Sprintf("%d tests passed", done.Tests)
 	if done.Revision > 0 {
 		tests = fmt.Sprintf("revision %d", done.Revision)
+	}
+	if done.Bundle != nil {
+		tests = fmt.Sprintf("bundle revision %d", done.Bundle.Revision)
 	}
 	if !done.Changed {
 		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s, %s\n", done.Policy, tests)
@@ -87,14 +91,27 @@ type reloaded struct {
 	Ended     int      `json:"ended"`               // live sessions that are not permitted any more
 	Revision  int      `json:"revision,omitempty"`  // with policy.approval: the number of what is in force
 	Workspace string   `json:"workspace,omitempty"` // with policy.approval: how the policy folder differs from what is in force
+
+	Bundle *bundleTaken `json:"bundle,omitempty"` // with policy.bundle: the one in force
 }
 
-// reload does it and tells the log.
+// reload reads the configuration and the policy again, and tells the log. Where the policy
+// comes as bundles, it then looks for a newer one: a bad bundle does not keep a device's state
+// from coming into force.
 func (r *reloader) reload(ctx context.Context) (reloaded, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
+	done, err := r.reread(ctx)
+	if err != nil || r.updates == nil {
+		return done, err
+	}
+	taken, err := r.update(ctx, false)
+	return done.with(r.updates, taken, err)
+}
+
+func (r *reloader) reread(ctx context.Context) (reloaded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	done, err := r.apply(ctx)
 	if err != nil {
 		all := failures(err)
@@ -136,33 +153,46 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 		}
 	}
 	done.Tests = tests
+	if err := r.replace(&done, source, c); err != nil {
+		return done, err
+	}
+	r.config = c
+	return done, nil
+}
+
+// replace puts a proven policy and the devices of a configuration in force, under what stands
+// for a time. mu is held.
+func (r *reloader) replace(done *reloaded, source *policySource, c *config.Config) error {
 	standing := r.parts.standing
 	standing.mu.Lock() // no grant begins meanwhile
 	defer standing.mu.Unlock()
 	configured := inForce{source.current, source.candidate, configuredFacts(c)}
 	ground, err := r.parts.prepare(configured, standing.ledger, standing.damage)
 	if err != nil {
-		return done, err
+		return err
 	}
 	done.OldPolicy, done.OldData = r.parts.policy.Revision(), r.parts.policy.Data()
 	done.Policy, done.Data = ground.policy.Revision(), ground.policy.Data()
-	done.Changed = done.Policy != done.OldPolicy || done.Data != done.OldData || len(done.Devices) > 0
-	if done.Changed {
-		// It decides nothing before the log knows of it.
-		e := audit.Entry{Kind: audit.KindReload, Note: done.note(), Decision: policy.Decision{Revision: done.Policy, Data: done.Data}}
-		if err := r.parts.record(e); err != nil {
-			return done, fmt.Errorf("record the reload: %w", err)
-		}
-		r.parts.source, r.parts.configured = source, configured
-		done.Ended = r.parts.put(ground)
+	done.Changed = done.Policy != done.OldPolicy || done.Data != done.OldData || len(done.Devices) > 0 || done.Bundle != nil
+	if !done.Changed {
+		return nil
 	}
-	r.config = c
-	return done, nil
+	// It decides nothing before the log knows of it.
+	e := audit.Entry{Kind: audit.KindReload, Note: done.note(), Decision: policy.Decision{Revision: done.Policy, Data: done.Data}}
+	if err := r.parts.record(e); err != nil {
+		return fmt.Errorf("record the reload: %w", err)
+	}
+	r.parts.source, r.parts.configured = source, configured
+	done.Ended = r.parts.put(ground)
+	return nil
 }
 
 // note is what the log says of a reload besides the new digests.
 func (d *reloaded) note() string {
 	var parts []string
+	if b := d.Bundle; b != nil {
+		parts = append(parts, fmt.Sprintf("bundle revision %d %s sha256:%s", b.Revision, orDash(b.Label), b.Digest))
+	}
 	if d.Policy != d.OldPolicy {
 		parts = append(parts, "policy "+d.Policy+" instead of "+d.OldPolicy)
 	}
@@ -178,10 +208,10 @@ func (d *reloaded) note() string {
 }
 
 // provenSource returns the policy that is to decide: what the folder holds, or, if policies
-// take two people, what is in force.
+// take two people or come as bundles, what is in force.
 func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policySource, int, error) {
 	f := r.parts.source
-	if f.state == nil {
+	if f.state == nil && f.bundles == nil {
 		engine, tests, err := provenPolicy(ctx, c)
 		return &policySource{current: engine}, tests, err
 	}
@@ -211,17 +241,21 @@ func provenPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, err
 	if err != nil {
 		return nil, 0, err
 	}
+	tests, err := provenEngine(ctx, c, engine)
+	return engine, tests, err
+}
+
+// provenEngine sees that a policy has every patch the devices need and passes its own tests,
+// and returns how many those are.
+func provenEngine(ctx context.Context, c *config.Config, engine *rego.Engine) (int, error) {
 	if err := checkPatches(c, engine); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	results, err := engine.Test(ctx) // of the very files that were loaded
 	if err == nil {
 		err = failedTests(c, results)
 	}
-	if problems, ok := errors.AsType[*rego.Problems](err); ok {
-		err = policyFailure(problems)
-	}
-	return engine, len(results), err
+	return len(results), placed(err)
 }
 
 // needRestart names what differs and is not only told to policy.
@@ -236,6 +270,7 @@ func needRestart(old, new *config.Config) (names []string) {
 	differs("plugins", old.Plugins, new.Plugins)
 	differs("segments", old.Segments, new.Segments)
 	differs("policy.approval", old.Policy.Approval, new.Policy.Approval)
+	differs("policy.bundle", old.Policy.Bundle, new.Policy.Bundle)
 	differs("audit", old.Audit, new.Audit)
 	differs("break_glass", old.BreakGlass, new.BreakGlass)
 	differs("alarms", old.Alarms, new.Alarms)

@@ -28,6 +28,8 @@ type reloader struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
+	updates *updates // of bundles; nil: there are none
+
 	mu     sync.Mutex     // one at a time
 	config *config.Config // as it is in force
 }
@@ -37,9 +39,13 @@ type reloader struct {
 func acceptReloads(parts *assembly, file string, log *slog.Logger) (*reloader, error) {
 	r := &reloader{parts: parts, file: file, log: log, config: parts.config, signals: make(chan os.Signal, 1)}
 	var err error
+	if r.updates, err = openUpdates(parts); err != nil {
+		return nil, err
+	}
 	r.control, err = listenControl(parts.config.Gateway.State, map[string]verb{
 		"reload": func(ctx context.Context, _ string, _ json.RawMessage) (any, error) { return r.reload(ctx) },
 		"access": parts.answerAccess, "emergency": parts.answerEmergency,
+		"bundle": r.answerBundle,
 		"policy": r.policyStep,
 	}, log)
 	if err != nil {
@@ -51,6 +57,9 @@ func acceptReloads(parts *assembly, file string, log *slog.Logger) (*reloader, e
 	parts.standing.advance(time.Now())
 	r.running.Go(func() { r.followSignals(ctx) })
 	r.running.Go(func() { parts.standing.follow(ctx) })
+	if r.updates != nil {
+		r.running.Go(func() { r.followBundles(ctx) })
+	}
 	return r, nil
 }
 
@@ -60,6 +69,9 @@ func (r *reloader) close() {
 	r.stop()
 	r.control.close()
 	r.running.Wait()
+	if r.updates != nil {
+		r.updates.source.Close()
+	}
 }
 
 func (r *reloader) followSignals(ctx context.Context) {

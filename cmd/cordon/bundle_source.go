@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"cordon/cmd/cordon/config"
+	"cordon/policy/rego"
+)
+
+// bundleSource is where bundles are offered. Nothing it returns is verified.
+type bundleSource interface {
+	Fetch(ctx context.Context) (rego.Delivery, error)
+	Close()
+}
+
+// openBundleSource prepares to fetch; it reads files, and asks no server yet.
+func openBundleSource(b *config.Bundle, keys *rego.BundleKeys) (bundleSource, error) {
+	if !b.Remote() {
+		return localBundles(b.From), nil
+	}
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	if b.TrustFile != "" {
+		text, err := os.ReadFile(b.TrustFile)
+		if err != nil {
+			return nil, fmt.Errorf("read policy.bundle.trust_file: %w", err)
+		}
+		trust.RootCAs = x509.NewCertPool()
+		if !trust.RootCAs.AppendCertsFromPEM(text) {
+			return nil, failure{Code: "bundle.trust", Exit: exitChecks, Message: fmt.Sprintf("%s holds no certificate in PEM", b.TrustFile)}
+		}
+	}
+	if b.Certificate != "" {
+		if _, err := tls.LoadX509KeyPair(b.Certificate, b.CertificateKey); err != nil {
+			return nil, fmt.Errorf("read policy.bundle.certificate: %w", err)
+		}
+		// At each handshake, because certificates are renewed.
+		trust.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(b.Certificate, b.CertificateKey)
+			return &pair, err
+		}
+	}
+	return rego.NewDownloader(b.From, keys, trust)
+}
+
+// localBundles is a file, or a folder of files *.tar.gz.
+type localBundles string
+
+func (l localBundles) Close() {}
+
+// Fetch reads the file, or of a folder the bundle whose detached signature claims the highest
+// revision; one without any comes last, and is refused if it is the only one.
+func (l localBundles) Fetch(context.Context) (rego.Delivery, error) {
+	info, err := os.Stat(string(l))
+	if err != nil {
+		return rego.Delivery{}, fmt.Errorf("look for bundles: %w", err)
+	}
+	if !info.IsDir() {
+		return readDelivery(string(l))
+	}
+	names, err := filepath.Glob(filepath.Join(string(l), "*"+bundleExt))
+	if err != nil {
+		return rego.Delivery{}, fmt.Errorf("look for bundles in %q: %w", string(l), err)
+	}
+	best, highest := "", uint64(0)
+	for _, name := range names {
+		signature, _ := readSome(name+rego.DetachedSuffix, rego.MaxDetached)
+		var claims struct{ Revision uint64 }
+		_ = json.Unmarshal(signature, &claims) // what is malformed claims nothing
+		if best == "" || claims.Revision > highest {
+			best, highest = name, claims.Revision
+		}
+	}
+	if best == "" {
+		return rego.Delivery{}, failure{Code: "bundle.none", Exit: exitNotFound, Message: fmt.Sprintf("no bundle (*%s) in %s", bundleExt, string(l)), Err: fs.ErrNotExist,
+			Try: []string{"copy NAME" + bundleExt + " and NAME" + bundleExt + rego.DetachedSuffix + " there"}}
+	}
+	return readDelivery(best)
+}
+
+// readDelivery reads a bundle and the detached signature beside it, if there is one. Both
+// are read a byte beyond their limits, for whoever verifies them to see.
+func readDelivery(path string) (d rego.Delivery, err error) {
+	d.Name = path
+	if d.Bundle, err = readSome(path, rego.MaxBundle); err == nil {
+		d.Signature, err = readSome(path+rego.DetachedSuffix, rego.MaxDetached)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return rego.Delivery{}, fmt.Errorf("read a bundle: %w", err)
+	}
+	return d, nil
+}
+
+// readSome reads a regular file up to one byte beyond limit.
+func readSome(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a named pipe would wait for its writer
+		return nil, fmt.Errorf("open %q: not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}

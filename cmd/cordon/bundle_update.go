@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"cordon/gateway/audit"
+	"cordon/policy/rego"
+)
+
+// statusFile is what a running gateway tells of its bundles, inside bundleDir.
+const statusFile = "status.json"
+
+// proofTimeout bounds all tests of a bundle together.
+const proofTimeout = 30 * time.Second
+
+// slowest is how seldom a source that does not answer is asked, unless policy.bundle.every
+// is longer.
+const slowest = 5 * time.Minute
+
+// updates bring newer bundles into a running gateway: looked for every so often, at
+// "cordon reload", or handed over.
+type updates struct {
+	*bundles
+	source bundleSource
+	every  time.Duration
+
+	mu     sync.Mutex // one at a time
+	seen   sighting   // the last
+	status bundleStatus
+}
+
+// sighting is a delivery that was looked at.
+type sighting struct {
+	delivery [sha256.Size]byte // the digest of bundle and detached signature
+	code     string            // why it was refused; empty: it was not
+	told     bool
+}
+
+// bundleStatus is how looking for bundles went since the gateway started.
+type bundleStatus struct {
+	Asked       time.Time      `json:"asked"`       // when the source answered last; zero: never
+	Unreachable string         `json:"unreachable"` // why it does not answer at present; empty: it does
+	Refused     int            `json:"refused"`     // how many bundles were
+	Last        *bundleRefusal `json:"last_refused,omitempty"`
+}
+
+// bundleRefusal is a bundle that was not taken.
+type bundleRefusal struct {
+	Time    time.Time `json:"time"`
+	From    string    `json:"from"`
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	Pending bool      `json:"pending"` // it is still offered
+}
+
+// bundleTaken is the bundle in force, as a reload reports it.
+type bundleTaken struct {
+	Revision uint64 `json:"revision"`
+	Label    string `json:"label,omitempty"`
+	Digest   string `json:"sha256"`
+	New      bool   `json:"new"` // since this reload
+}
+
+// openUpdates returns nil if the policy does not come as bundles.
+func openUpdates(parts *assembly) (*updates, error) {
+	b := parts.source.bundles
+	if b == nil {
+		return nil, nil
+	}
+	c := &parts.config.Policy.Bundle
+	source, err := openBundleSource(c, b.keys)
+	if err != nil {
+		return nil, err
+	}
+	return &updates{bundles: b, source: source, every: c.Every}, nil
+}
+
+// followBundles looks for newer bundles until ctx ends.
+func (r *reloader) followBundles(ctx context.Context) {
+	wait := r.updates.every
+	for {
+		_, err := r.update(ctx, true)
+		switch code := failureCode(err); {
+		case ctx.Err() != nil:
+			return
+		case code == "bundle.unreachable" || code == "bundle.none":
+			wait = min(2*wait, max(slowest, r.updates.every))
+		default:
+			wait = r.updates.every
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait - wait/10 + rand.N(wait/5+1)): // many gateways may ask one server
+		}
+	}
+}
+
+func failureCode(err error) string {
+	if err == nil {
+		return ""
+	}
+	return failures(err)[0].Code
+}
+
+// update fetches what is offered and puts it in force, if it is newer and good. What was
+// refused before is looked at again only if a person asked.
+func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
+	u := r.updates
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d, err := u.source.Fetch(ctx)
+	if err != nil {
+		err = unreachable(err)
+		if ctx.Err() == nil && u.status.Unreachable == "" {
+			r.log.Warn("bundles cannot be fetched, the policy stays as it is", "error", err)
+		}
+		u.status.Unreachable = err.Error()
+		u.tell(r)
+		return reloaded{}, err
+	}
+	u.status.Asked, u.status.Unreachable = time.Now().UTC().Truncate(time.Second), ""
+	sum := sha256.New()
+	sum.Write(d.Bundle)
+	sum.Write(d.Signature)
+	this := [sha256.Size]byte(sum.Sum(nil))
+	if polled && u.known(this) {
+		u.tell(r)
+		return reloaded{}, nil
+	}
+	done, err := r.offer(ctx, d, 0)
+	if ctx.Err() != nil {
+		return done, err // broken off, which says nothing about the bundle
+	}
+	if u.counts(this, failureCode(err), polled) {
+		r.refuseBundle(d, err)
+	}
+	return done, err
+}
+
+// known reports whether looking at a delivery again would say nothing new.
+func (u *updates) known(delivery [sha256.Size]byte) bool {
+	return delivery == u.seen.delivery && u.seen.told && u.seen.code != "bundle.detached.future" // which passes
+}
+
+// counts notes what became of a delivery, and reports whether to tell of it: once. Who is just
+// publishing has the bundle in place before its signature, or the other way round; that counts
+// if it is still so when it is next looked for.
+func (u *updates) counts(delivery [sha256.Size]byte, code string, polled bool) bool {
+	was := u.seen
+	half := code == "bundle.detached.missing" || code == "bundle.detached.file"
+	u.seen = sighting{delivery, code, !polled || !half || was.delivery == delivery}
+	return u.seen.told && !(polled && was == u.seen)
+}
+
+// offer opens a delivery, and if it is news, proves it and puts it in force. The caller holds
+// updates.mu; live sessions wait for nothing but the swap.
+func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) (done reloaded, err error) {
+	u := r.updates
+	opened, news, err := u.open(d, rollback)
+	if err != nil || !news {
+		return done, err
+	}
+	r.mu.Lock()
+	c := r.config
+	r.mu.Unlock()
+	proof, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	tests, err := u.prove(proof, c, d, opened)
+	if proof.Err() != nil && ctx.Err() == nil {
+		err = failure{Code: "bundle.tests.slow", Exit: exitChecks, Message: fmt.Sprintf("%s: its tests take more than %v", d.Name, proofTimeout), Err: proof.Err(), Try: []string{"cordon policy test -v"}}
+	}
+	if err != nil {
+		return done, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := checkPatches(r.config, opened.Engine); err != nil { // meanwhile it may be another
+		return done, err
+	}
+	was, err := u.kept.inForce()
+	if err != nil {
+		return done, err
+	}
+	if err := u.take(d, opened); err != nil {
+		return done, err
+	}
+	done = reloaded{Schema: "cordon.reload/v1", Devices: []string{}, Tests: tests, Bundle: &bundleTaken{opened.Revision, opened.Label, opened.Digest, true}}
+	if err := r.replace(&done, &policySource{current: opened.Engine, bundles: u.bundles}, r.config); err != nil {
+		if was != nil {
+			err = errors.Join(err, u.kept.enter(was))
+		}
+		return done, err
+	}
+	r.log.Info("bundle in force", "revision", opened.Revision, "label", opened.Label, "sha256", opened.Digest, "policy", done.Policy, "data", done.Data, "ended", done.Ended)
+	return done, nil
+}
+
+// answerBundle is the verb of the control socket: a person has put a bundle where handed finds it.
+func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMessage) (any, error) {
+	u := r.updates
+	if u == nil {
+		return nil, failure{Code: "bundle.unused", Message: "policies of this gateway do not come as bundles", Exit: exitConflict}
+	}
+	var o order
+	if err := json.Unmarshal(asked, &o); err != nil {
+		return nil, fmt.Errorf("read what is asked of bundles: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d, err := u.kept.handed(o.From + ", loaded by " + by)
+	if err != nil {
+		return nil, err
+	}
+	done, err := r.offer(ctx, d, o.Rollback)
+	r.refuseBundle(d, err)
+	return done, err
+}
+
+// with adds to what was read again what became of looking for a newer bundle.
+func (d reloaded) with(u *updates, taken reloaded, err error) (reloaded, error) {
+	in, _ := u.kept.inForce() // read a moment ago
+	if err != nil {
+		f := failures(err)[0]
+		stays := "nothing is lost: the policy in force stays"
+		if in != nil {
+			stays = fmt.Sprintf("nothing is lost: bundle revision %d stays in force", in.Revision)
+		}
+		f.Try = append(f.Try, stays)
+		return d, f
+	}
+	if taken.Changed {
+		taken.Devices, taken.Ended = d.Devices, taken.Ended+d.Ended
+		return taken, nil
+	}
+	if in != nil {
+		d.Bundle = &bundleTaken{in.Revision, in.Label, in.Digest, false}
+	}
+	return d, nil
+}
+
+// refuseBundle tells the log and the status what became of a delivery.
+func (r *reloader) refuseBundle(d rego.Delivery, err error) {
+	u := r.updates
+	if u.status.Last != nil {
+		u.status.Last.Pending = false
+	}
+	if err != nil {
+		f := failures(err)[0]
+		u.status.Refused++
+		u.status.Last = &bundleRefusal{time.Now().UTC().Truncate(time.Second), d.Name, f.Code, f.Message, true}
+		r.log.Warn("bundle refused, the policy stays as it was", "from", d.Name, "code", f.Code, "error", f.Message)
+		if err := r.parts.record(audit.Entry{Kind: audit.KindReload, Note: fmt.Sprintf("refused: bundle %s: %s (%s)", d.Name, f.Message, f.Code)}); err != nil {
+			r.log.Warn("record a refused bundle", "error", err)
+		}
+	}
+	u.tell(r)
+}
+
+// status is what a running gateway told last; nothing if none ever ran.
+func (k keptBundles) status() (s bundleStatus, err error) {
+	text, err := os.ReadFile(filepath.Join(k.dir, statusFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("read the bundles' status: %w", err)
+	}
+	return s, nil
+}
+
+// tell writes the status for "cordon policy bundle status". It need not survive a power failure.
+func (u *updates) tell(r *reloader) {
+	text, err := json.Marshal(u.status)
+	path := filepath.Join(u.kept.dir, statusFile)
+	if err == nil {
+		err = os.MkdirAll(u.kept.dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(path+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		r.log.Warn("write the bundles' status", "error", err)
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/policy/rego"
+)
+
+// bundles are the signed policies of one gateway: where they are offered, whose signatures
+// they need, and which were taken.
+type bundles struct {
+	keys *rego.BundleKeys
+	kept keptBundles
+	from string
+}
+
+// openBundles reads the keys that policy.bundle names.
+func openBundles(c *config.Config) (*bundles, error) {
+	b := &c.Policy.Bundle
+	key, err := os.ReadFile(b.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read policy.bundle.key: %w", err)
+	}
+	signer, err := os.ReadFile(b.Signer)
+	if err != nil {
+		return nil, fmt.Errorf("read policy.bundle.signer: %w", err)
+	}
+	keys, err := rego.NewBundleKeys(key, b.KeyID, signer)
+	if err != nil {
+		return nil, failure{Code: "bundle.key", Exit: exitChecks, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
+	}
+	return &bundles{keys, keptBundles{filepath.Join(c.Gateway.State, bundleDir)}, b.From}, nil
+}
+
+// last opens the bundle in force, which was proven when it was taken; nil if there is none.
+func (b *bundles) last() (*rego.Bundle, error) {
+	in, err := b.kept.inForce()
+	if in == nil || err != nil {
+		return nil, err
+	}
+	d, err := b.kept.delivery(in.Revision)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Time{})
+	if err == nil && opened.Digest != in.Digest {
+		err = failure{Code: "bundle.state", Exit: exitChecks, Message: fmt.Sprintf("%s is not the bundle that was in force: its SHA-256 is %.16s…, not %.16s…", d.Name, opened.Digest, in.Digest)}
+	}
+	return opened, placed(err)
+}
+
+// open verifies a delivery and holds it against what was taken before: is it news? rollback
+// names an older revision to go back to; 0 is none.
+func (b *bundles) open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, news bool, err error) {
+	if opened, err = rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Now()); err != nil {
+		return nil, false, placed(err)
+	}
+	in, err := b.kept.inForce()
+	if err != nil {
+		return nil, false, err
+	}
+	if rollback != 0 && opened.Revision != rollback {
+		return nil, false, failure{Code: "bundle.rollback", Exit: exitUsage, Message: fmt.Sprintf("%s is revision %d, not %d", d.Name, opened.Revision, rollback), Try: []string{"--rollback-to " + strconv.FormatUint(opened.Revision, 10)}}
+	}
+	switch {
+	case in == nil || opened.Revision > in.Highest:
+		return opened, true, nil
+	case opened.Revision == in.Revision && opened.Digest == in.Digest:
+		return opened, false, nil
+	case opened.Revision == in.Highest && opened.Digest != in.HighestDigest, opened.Revision == in.Revision:
+		return nil, false, failure{Code: "bundle.revision.reused", Exit: exitConflict, Message: fmt.Sprintf("%s is another bundle of revision %d, which was taken before", d.Name, opened.Revision),
+			Try: []string{"build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
+	case rollback != 0:
+		return opened, true, nil
+	case opened.Revision == in.Highest: // it was rolled back from
+		return opened, false, nil
+	}
+	return nil, false, failure{Code: "bundle.older", Exit: exitConflict, Message: fmt.Sprintf("%s is revision %d, older than %d, which was in force", d.Name, opened.Revision, in.Highest),
+		Try: []string{"cordon policy bundle load FILE --rollback-to " + strconv.FormatUint(opened.Revision, 10), "or build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
+}
+
+// prove sees that a bundle has the patches which devices need, and that its tests pass. It
+// returns how many those are.
+func (b *bundles) prove(ctx context.Context, c *config.Config, d rego.Delivery, opened *rego.Bundle) (int, error) {
+	there := *c
+	there.Policy.Dir = d.Name // where messages say it is
+	return provenEngine(ctx, &there, opened.Engine)
+}
+
+// take keeps an opened bundle and makes it the one that decides after a restart.
+func (b *bundles) take(d rego.Delivery, opened *rego.Bundle) error {
+	was, err := b.kept.inForce()
+	if err != nil {
+		return err
+	}
+	in := &chosen{Schema: "cordon.policy.bundle.inforce/v1", Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, Made: opened.Made,
+		From: d.Name, Taken: time.Now().UTC().Truncate(time.Second), Highest: opened.Revision, HighestDigest: opened.Digest}
+	if was != nil && was.Highest > in.Highest {
+		in.Highest, in.HighestDigest = was.Highest, was.HighestDigest
+	}
+	if err := b.kept.keep(d, opened); err != nil {
+		return err
+	}
+	return b.kept.enter(in)
+}
+
+// rolledBackFrom reports whether somebody went back from this bundle to an older one.
+func (b *bundles) rolledBackFrom(opened *rego.Bundle) bool {
+	in, err := b.kept.inForce()
+	return err != nil || in != nil && in.Highest > in.Revision && opened.Revision == in.Highest
+}
+
+// unreachable says that a source did not answer.
+func unreachable(err error) error {
+	if _, said := errors.AsType[failure](err); said {
+		return err
+	}
+	return failure{Code: "bundle.unreachable", Exit: exitUnreachable, Message: err.Error(), Err: err, Try: []string{"policy.bundle.from says where bundles are looked for"}}
+}

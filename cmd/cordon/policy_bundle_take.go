@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+	"cordon/policy/rego"
+)
+
+// bundleJSON is a bundle for programs.
+type bundleJSON struct {
+	Schema   string    `json:"schema"`
+	File     string    `json:"file"`
+	Revision uint64    `json:"revision"`
+	Label    string    `json:"label"`
+	Digest   string    `json:"sha256"`
+	Made     time.Time `json:"made"`
+	Until    time.Time `json:"until"`
+	Policy   string    `json:"policy"`
+	Data     string    `json:"data"`
+	Tests    int       `json:"tests"`
+}
+
+func bundleVerifyCommand(a *app) *cobra.Command {
+	var key, id, signer string
+	c := &cobra.Command{
+		Use: "verify FILE", Short: "See whether a gateway would take a bundle",
+		Long: `Verify both signatures of a bundle, compile its policy and run its tests, as a gateway does
+before it takes it. The keys are those of the configuration, unless others are given. Whether
+it is newer than what is in force is for the gateway: cordon policy bundle load.`,
+		Example: "  cordon policy bundle verify ward-12.tar.gz --key bundle.pub --signer signer.pub",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return cannot("verify "+args[0], a.bundleVerify(c.Context(), args[0], key, id, signer))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&key, "key", "", "`FILE` with the public key of OPA's signature")
+	f.StringVar(&id, "key-id", "", "what bundles call that key (default made from it)")
+	f.StringVar(&signer, "signer", "", "`FILE` with the public key of the detached signature")
+	c.MarkFlagsRequiredTogether("key", "signer")
+	return c
+}
+
+func (a *app) bundleVerify(ctx context.Context, file, key, id, signer string) error {
+	c := &config.Config{} // without devices, which may need patches
+	if key != "" {
+		c.Policy.Bundle = config.Bundle{From: file, Key: key, KeyID: id, Signer: signer}
+	} else {
+		var err error
+		if c, err = bundleConfig(a.config()); err != nil {
+			return err
+		}
+	}
+	b, err := openBundles(c)
+	if err != nil {
+		return err
+	}
+	d, err := readDelivery(file)
+	if err != nil {
+		return err
+	}
+	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Now())
+	if err != nil {
+		return placed(err)
+	}
+	tests, err := b.prove(ctx, c, d, opened)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.object(bundleJSON{"cordon.policy.bundle/v1", file, opened.Revision, opened.Label, opened.Digest, opened.Made, opened.Until, opened.Engine.Revision(), opened.Engine.Data(), tests})
+	}
+	fmt.Fprintf(a.stdout, "ok: revision %d %s, made %s, to be taken until %s, policy %.19s with %d tests passed\n",
+		opened.Revision, orDash(opened.Label), opened.Made.Local().Format(time.DateTime), opened.Until.Local().Format(time.DateTime), opened.Engine.Revision(), tests)
+	return nil
+}
+
+// bundleConfig loads a configuration that uses bundles.
+func bundleConfig(path string) (*config.Config, error) {
+	c, err := config.Load(path)
+	if err == nil && !c.Policy.Bundle.Used() {
+		err = config.Faults{c.Fault("bundle.unused", "policies of this gateway do not come as bundles", "add bundle: { from: …, key: …, signer: … }", "policy")}
+	}
+	return c, err
+}
+
+func bundleLoadCommand(a *app) *cobra.Command {
+	var rollback uint64
+	var yes bool
+	c := &cobra.Command{
+		Use: "load [FILE]", Short: "Put a bundle in force that was carried here, or go back to an older one",
+		Long: `Verify a bundle and put it in force: in the running gateway, which asks every live session
+again, or in its state directory if none runs. It must be newer than every one before, unless
+an older revision is named with --rollback-to; of those the gateway keeps the last ten, so that
+FILE is not needed. After a rollback nothing is taken from policy.bundle.from but what is newer
+than all before.`,
+		Example: `  cordon policy bundle load /media/stick/ward-12.tar.gz
+  cordon policy bundle load --rollback-to 11 --yes`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 && rollback == 0 {
+				return failure{Code: "usage.arguments", Exit: exitUsage, Message: "no FILE and no --rollback-to", Try: []string{"the same command with --help"}}
+			}
+			return cannot("load a bundle", a.bundleLoad(c.Context(), append(args, "")[0], rollback, yes))
+		},
+	}
+	f := c.Flags()
+	f.Uint64Var(&rollback, "rollback-to", 0, "the older `REVISION` to go back to")
+	f.BoolVar(&yes, "yes", false, "do it; without this, it is only shown what a rollback changes")
+	mustComplete(c.RegisterFlagCompletionFunc("rollback-to", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		if c, err := config.Load(a.config()); err == nil {
+			for _, n := range (keptBundles{filepath.Join(c.Gateway.State, bundleDir)}).revisions() {
+				names = append(names, strconv.FormatUint(n, 10))
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}))
+	return c
+}
+
+func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes bool) error {
+	c, err := bundleConfig(a.config())
+	if err != nil {
+		return err
+	}
+	b, err := openBundles(c)
+	if err != nil {
+		return err
+	}
+	var d rego.Delivery
+	if file != "" {
+		d, err = readDelivery(file)
+	} else {
+		d, err = b.kept.delivery(rollback)
+	}
+	if err != nil {
+		return err
+	}
+	// Here too, so that what is wrong is said before anything is asked of the gateway.
+	opened, news, err := b.open(d, rollback)
+	if err != nil {
+		return err
+	}
+	if !news && b.rolledBackFrom(opened) {
+		return failure{Code: "bundle.older", Exit: exitConflict, Message: fmt.Sprintf("revision %d was rolled back from", opened.Revision),
+			Try: []string{fmt.Sprintf("the same command with --rollback-to %d", opened.Revision)}}
+	}
+	if !news {
+		return a.bundleLoaded(&reloaded{Schema: "cordon.reload/v1", Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Devices: []string{},
+			Bundle: &bundleTaken{opened.Revision, opened.Label, opened.Digest, false}})
+	}
+	if rollback != 0 && !yes {
+		return a.showRollback(b, opened)
+	}
+	defer b.kept.withdraw()
+	if err := b.kept.hand(d); err != nil {
+		return err
+	}
+	var done reloaded
+	err = askGateway(ctx, c.Gateway.State, "bundle", order{d.Name, rollback}, &done, 2*reloadTimeout)
+	if errors.Is(err, errNoGateway) {
+		return a.loadWithoutGateway(ctx, c, b, d, opened)
+	}
+	if err != nil {
+		return err
+	}
+	return a.bundleLoaded(&done)
+}
+
+// showRollback says what a rollback would change.
+func (a *app) showRollback(b *bundles, to *rego.Bundle) error {
+	now, err := b.last()
+	if err != nil {
+		return err
+	}
+	if now != nil {
+		d := rego.Diff(now.Engine, to.Engine)
+		a.remark("from revision %d %s to %d %s, made %s: %d rule(s) and %d value(s) of data differ; live sessions that are not permitted then end",
+			now.Revision, orDash(now.Label), to.Revision, orDash(to.Label), to.Made.Local().Format(time.DateTime), len(d.Rules), len(d.Data))
+	}
+	return failure{Code: "bundle.unconfirmed", Message: "nothing was changed", Exit: exitUsage, Try: []string{"the same command with --yes"}}
+}
+
+// loadWithoutGateway takes a bundle for the next start. The lock on the audit log keeps a gateway
+// from starting meanwhile.
+func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *bundles, d rego.Delivery, opened *rego.Bundle) (err error) {
+	tests, err := b.prove(ctx, c, d, opened)
+	if err != nil {
+		return err
+	}
+	log, err := openAudit(c, quietLogger(a.stderr))
+	if err != nil {
+		return fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	done := reloaded{Schema: "cordon.reload/v1", Changed: true, Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Tests: tests, Devices: []string{},
+		Bundle: &bundleTaken{opened.Revision, opened.Label, opened.Digest, true}}
+	if was, err := b.last(); err == nil && was != nil {
+		done.OldPolicy, done.OldData = was.Engine.Revision(), was.Engine.Data()
+	}
+	e := audit.Entry{Kind: audit.KindReload, Note: done.note() + "; loaded by " + operatorName() + " for the next start"}
+	e.Decision.Revision, e.Decision.Data = done.Policy, done.Data
+	if err := recordIn(log)(e); err != nil {
+		return fmt.Errorf("record the bundle: %w", err)
+	}
+	if err := b.take(d, opened); err != nil {
+		return err
+	}
+	a.remark("no gateway runs; the next start decides by it")
+	return a.bundleLoaded(&done)
+}
+
+func (a *app) bundleLoaded(done *reloaded) error {
+	if a.json {
+		return a.object(done)
+	}
+	if done.Bundle == nil || !done.Bundle.New {
+		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s\n", done.Policy)
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "in force: bundle revision %d %s, policy %.19s, %d tests passed, %d live session(s) ended\n", done.Bundle.Revision, orDash(done.Bundle.Label), done.Policy, done.Tests, done.Ended)
+	return nil
+}
+
+func bundleStatusCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show which bundle is in force and how looking for newer ones goes",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return cannot("show the bundles", a.bundleStatus()) },
+	}
+}
+
+func (a *app) bundleStatus() error {
+	c, err := bundleConfig(a.config())
+	if err != nil {
+		return err
+	}
+	b, err := openBundles(c)
+	if err != nil {
+		return err
+	}
+	in, err := b.kept.inForce()
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Schema  string   `json:"schema"`
+		From    string   `json:"from"`
+		InForce *chosen  `json:"in_force"`
+		Kept    []uint64 `json:"kept"`
+		bundleStatus
+	}{Schema: "cordon.policy.bundle.status/v1", From: b.from, InForce: in, Kept: append([]uint64{}, b.kept.revisions()...)}
+	if out.bundleStatus, err = b.kept.status(); err != nil {
+		return err
+	}
+	if a.json {
+		return a.object(out)
+	}
+	p := func(name, format string, args ...any) {
+		fmt.Fprintf(a.stdout, "%-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	if in == nil {
+		p("in force", "none yet")
+	} else {
+		p("in force", "revision %d %s, made %s, taken %s from %s", in.Revision, orDash(in.Label), in.Made.Local().Format(time.DateTime), in.Taken.Local().Format(time.DateTime), in.From)
+		p("sha256", "%s", in.Digest)
+		if in.Highest > in.Revision {
+			p("rollback", "from revision %d; only a newer one than that is taken from the source", in.Highest)
+		}
+	}
+	p("kept", "%v", out.Kept)
+	asked := "never"
+	if !out.Asked.IsZero() {
+		asked = out.Asked.Local().Format(time.DateTime)
+	}
+	p("source", "%s, answered last %s", b.from, asked)
+	if out.Unreachable != "" {
+		p("", "now: %s", out.Unreachable)
+	}
+	p("refused", "%d since the start", out.Refused)
+	if last := out.Last; last != nil {
+		still := "no longer offered"
+		if last.Pending {
+			still = "still offered"
+		}
+		p("", "%s %s: %s (%s, %s)", last.Time.Local().Format(time.DateTime), last.From, last.Message, last.Code, still)
+	}
+	p("folder", "%s decides nothing until it is in a bundle", c.Policy.Dir)
+	return nil
+}
