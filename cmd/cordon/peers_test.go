@@ -82,6 +82,7 @@ func TestGateway(t *testing.T) {
 		{"learning", tellLearning},
 		{"rollout", tellRollout},
 		{"break-glass", tellBreakGlass},
+		{"bundles", tellBundles},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {
