@@ -81,12 +81,12 @@ test_break_glass_where_it_is_needed if {
 		operation("nurse", "monitor/bedside", "active", "session"),
 		operation("nurse", "monitor/bedside", "active", "read"),
 	] {
-		cordon.allow with input as question with data.access.emergencies as opened
-		not cordon.rule with input as question with data.access.emergencies as opened
-		not cordon.valid_until with input as question with data.access.emergencies as opened
-		cordon.obligations == set() with input as question with data.access.emergencies as opened
+		cordon.allow with input as question with data.access.emergencies as opened with data.roles as few
+		not cordon.rule with input as question with data.access.emergencies as opened with data.roles as few
+		not cordon.valid_until with input as question with data.access.emergencies as opened with data.roles as few
+		cordon.obligations == set() with input as question with data.access.emergencies as opened with data.roles as few
 	}
-	cordon.rule == "break-glass E-1" with input as operation("nurse", "monitor/bedside", "active", "write") with data.access.emergencies as opened
+	cordon.rule == "break-glass E-1" with input as operation("nurse", "monitor/bedside", "active", "write") with data.access.emergencies as opened with data.roles as few
 	two := {"user/someone": {"E-1": {"device": "dev-1", "until_ns": 100}, "E-2": {"device": "dev-1", "until_ns": 300}, "E-3": {"device": "dev-2", "until_ns": 400}}}
 	cordon.rule == "break-glass E-1, E-2" with input as nobody("imaging/ct", "active", "read") with data.access.emergencies as two
 	cordon.valid_until == 300 with input as nobody("imaging/ct", "active", "read") with data.access.emergencies as two
@@ -125,17 +125,17 @@ test_break_glass_over_dicom if {
 	unread := object.union(without_roles("store"), {"operation": {"attributes": {"anomalies": ["head_unreadable"]}}})
 	not cordon.allow with input as unread with data.access.emergencies as opened with data.ae_titles as titles
 	# A role that may open an association, under a title that is not its own.
-	cordon.rule == "break-glass E-1" with input as imaging("physician", "active", "association") with data.access.emergencies as opened with data.ae_titles as {}
-	not cordon.rule with input as imaging("physician", "active", "association") with data.access.emergencies as opened with data.ae_titles as titles
+	cordon.rule == "break-glass E-1" with input as imaging("physician", "active", "association") with data.access.emergencies as opened with data.ae_titles as {} with data.roles as {"physician": {"imaging/ct": ["read"]}}
+	not cordon.rule with input as imaging("physician", "active", "association") with data.access.emergencies as opened with data.ae_titles as titles with data.roles as {"physician": {"imaging/ct": ["read"]}}
 }
 
 # What a device that learns permits anyway is seen as that.
 test_break_glass_beside_learning if {
 	both := {"learning": {"dev-1": 500}, "emergencies": opened}
 	learns := operation("nurse", "monitor/bedside", "learning", "write")
-	cordon.rule == "learning" with input as learns with data.access as both
-	cordon.valid_until == 500 with input as learns with data.access as both
-	cordon.obligations == set() with input as learns with data.access as both
-	cordon.rule == "break-glass E-1" with input as learns with data.access.emergencies as opened
+	cordon.rule == "learning" with input as learns with data.access as both with data.roles as few
+	cordon.valid_until == 500 with input as learns with data.access as both with data.roles as few
+	cordon.obligations == set() with input as learns with data.access as both with data.roles as few
+	cordon.rule == "break-glass E-1" with input as learns with data.access.emergencies as opened with data.roles as few
 	cordon.rule == "break-glass E-1" with input as nobody("monitor/bedside", "learning", "write") with data.access as both
 }
