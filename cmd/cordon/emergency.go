@@ -178,7 +178,7 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 		}
 		return answer, err
 	}
-	issued, err := m.issue(ctx, ca.Request{Kind: policy.KindUser, ID: r.Person + ".sealed-" + randomCode(5), TTL: f.Until.Sub(now)})
+	issued, err := m.issue(ctx, ca.Request{Kind: policy.KindUser, ID: r.Person + ".sealed-" + randomCode(5), TTL: time.Until(f.Until).Truncate(time.Second)})
 	if err == nil {
 		f.Subject, f.Proof = issued.Identity.Kind+"/"+issued.Identity.ID, set.name(numbers)
 		answer, err = m.open(f, now)

@@ -322,7 +322,7 @@ func codesSpent(t *testing.T, cordon string) {
 	if got != "AA" {
 		t.Errorf("with the certificate the answer is %s", got)
 	}
-	if left := s.badge(t, "abe").Certificates[0].Leaf.NotAfter.Sub(opened.Opened.Until); left > time.Second {
+	if left := s.badge(t, "abe").Certificates[0].Leaf.NotAfter.Sub(opened.Opened.Until); left > patience {
 		t.Errorf("the certificate ends %v after the emergency", left)
 	}
 	s.must(t, "break-glass", "close", opened.Opened.ID, "--dir", s.gw())
