@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 // mover is a gateway for a device that clients ask, and that calls out because of it.
 type mover struct {
 	*caller
+	both            *Gateway
 	inside, outside string // where clients and the device connect
 }
 
@@ -25,21 +28,25 @@ func newMover(t *testing.T) *mover {
 	out := g.Routes[0]
 	in := out
 	in.CallOut, in.Listen, in.Service.Name = nil, "127.0.0.1:0", "inside"
-	c.gateway = New(Config{Name: "ward", TrustDomain: g.TrustDomain, Certs: g.Certs, Policy: g.Policy, Log: g.Log, Routes: []Route{out, in}, Logger: g.Logger})
-	listeners, err := c.gateway.Listen()
+	other := out
+	other.Device.ID, other.CallOut = "dev-2", new(CallOut)
+	*other.CallOut = *out.CallOut
+	other.CallOut.From = []netip.Addr{netip.MustParseAddr("127.0.0.2")}
+	both := New(Config{Name: "ward", TrustDomain: g.TrustDomain, Certs: g.Certs, Policy: g.Policy, Log: g.Log, Routes: []Route{out, in, other}, Logger: g.Logger})
+	listeners, err := both.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- c.gateway.Serve(ctx, listeners) }()
+	go func() { served <- both.Serve(ctx, listeners) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
-	return &mover{c, listeners[1].Addr().String(), listeners[0].Addr().String()}
+	return &mover{c, both, listeners[1].Addr().String(), listeners[0].Addr().String()}
 }
 
 // ask is a client's, in a session that goes on.
@@ -54,8 +61,19 @@ func (m *mover) ask(t *testing.T, line string) (client *peer, answer string) {
 // push is the device's. It returns what policy was told of the operation.
 func (m *mover) push(t *testing.T, line string) policy.Attributes {
 	t.Helper()
-	m.address = m.outside
-	got := says(t, m.caller.call(t), line+"\n")
+	return m.pushFrom(t, "127.0.0.1", line)
+}
+
+func (m *mover) pushFrom(t *testing.T, address, line string) policy.Attributes {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
+	conn, err := d.Dial("tcp", m.outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	got := says(t, conn, line+"\n")
 	if got != "!done\n" {
 		t.Fatalf("%s: the device was told %q", line, got)
 	}
@@ -127,12 +145,12 @@ func TestOrigin(t *testing.T) {
 	// The device's own asking is nothing that was asked of it, and another device is another.
 	m.push(t, "?move expects=N")
 	unknown("asked by the device itself", "?store because=N")
-	m.gateway.Routes[0].Device.ID = "dev-2"
-	unknown("by another device", "?store because=K")
-	m.gateway.Routes[0].Device.ID = "dev-1"
+	if a := m.pushFrom(t, "127.0.0.2", "?store because=K"); a.Get(policy.Origin) != policy.OriginUnknown {
+		t.Errorf("by another device: %v", a)
+	}
 
 	// Who asked is not permitted any more.
-	m.gateway.Replace(decider(func(r *policy.Request) policy.Decision {
+	m.both.Replace(decider(func(r *policy.Request) policy.Decision {
 		return policy.Decision{Allow: r.Subject.Kind == policy.KindDevice, Cause: policy.CausePolicy}
 	}), nil)
 	unknown("after who asked was put out", "?store because=K")
