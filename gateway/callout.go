@@ -75,12 +75,12 @@ func (g *Gateway) call(ctx context.Context, r *Route, conn *net.TCPConn, source 
 	if err != nil || !slices.Contains(r.CallOut.From, from.Unmap()) {
 		g.Logger.Warn("a call from an address that is not the device's", "device", r.Device.ID, "service", r.Service.Name, "source", source)
 		conn.Close()
-		g.leave(source)
+		g.leave(r, source)
 		return
 	}
 	caller, err := newDevice(conn)
 	if err != nil {
-		g.leave(source)
+		g.leave(r, source)
 		return
 	}
 	on := g.grounds.Load()

@@ -44,7 +44,7 @@ var (
 // reach connects to a route's device, for a client. What it takes of the device's sessions, part gives back.
 func (g *Gateway) reach(ctx context.Context, r *Route, client string) (side, error) {
 	g.mu.Lock()
-	busy := r.Sessions > 0 && g.devices[r] >= r.Sessions
+	busy := r.Sessions > 0 && g.devices[r]+g.elsewhere[r.Name()] >= r.Sessions
 	if !busy {
 		g.devices[r]++
 	}

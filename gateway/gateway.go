@@ -22,14 +22,21 @@ import (
 	"cordon/policy"
 )
 
-// Config is what a gateway is made of. Everything is required but Limits and Logger.
+// Log is where entries become durable: an *audit.Log, or the way to the process that has it.
+// What Append cannot make durable until ctx is done is an error, and must not happen.
+type Log interface {
+	Append(ctx context.Context, e audit.Entry) (audit.Receipt, error)
+}
+
+// Config is what a gateway is made of. Everything is required but Listeners, Limits and Logger.
 type Config struct {
 	Name        string // in every entry
 	TrustDomain string // of client certificates
 	Certs       certs.Source
 	Policy      policy.Decider // to begin with, see Gateway.Replace
-	Log         *audit.Log
+	Log         Log
 	Routes      []Route
+	Listeners   map[string]net.Listener // open already, by Route.Place; may be nil
 	Limits      Limits
 	Logger      *slog.Logger // default slog.Default(); one line per session, at its end
 }
@@ -89,12 +96,16 @@ type Gateway struct {
 	due       atomic.Int64 // when the first session has to be asked again, ns since the Unix epoch
 	asking    sync.Mutex   // held while sessions are asked again, and while grounds are replaced
 
-	mu       sync.Mutex
-	sources  map[string]int // sessions by client address
-	devices  map[*Route]int // sessions that have reached the device
-	running  map[*session]struct{}
-	draining atomic.Bool
-	sessions sync.WaitGroup
+	mu        sync.Mutex
+	sources   map[string]int // sessions by client address
+	devices   map[*Route]int // sessions that have reached the device
+	entered   map[*Route]int // sessions from accept on
+	elsewhere map[string]int // sessions that other processes of this gateway have, by Route.Name
+	running   map[*session]struct{}
+	draining  atomic.Bool
+	sessions  sync.WaitGroup
+
+	entrance entrance
 }
 
 // New returns a gateway that does not listen yet.
@@ -116,6 +127,7 @@ func New(c Config) *Gateway {
 		slots:    make(chan struct{}, c.Limits.Sessions),
 		sources:  map[string]int{},
 		devices:  map[*Route]int{},
+		entered:  map[*Route]int{},
 		running:  map[*session]struct{}{},
 	}
 	g.grounds.Store(&grounds{policy: c.Policy})
@@ -123,8 +135,8 @@ func New(c Config) *Gateway {
 	return g
 }
 
-// Listen opens the listeners of all routes, in their order, or none. Call-outs at one place have
-// the same.
+// Listen opens the listeners of all routes, in their order, or none. Those of Config.Listeners
+// are taken as they are; call-outs at one place have the same.
 func (g *Gateway) Listen() ([]net.Listener, error) {
 	var open []net.Listener
 	for i := range g.Routes {
@@ -133,12 +145,15 @@ func (g *Gateway) Listen() ([]net.Listener, error) {
 			open = append(open, open[other])
 			continue
 		}
-		l, err := r.listen(context.Background())
-		if err != nil {
-			for _, l := range open {
-				l.Close()
+		l, held := g.Listeners[r.Place()]
+		if !held {
+			var err error
+			if l, err = r.listen(context.Background()); err != nil {
+				for _, l := range open {
+					l.Close()
+				}
+				return nil, fmt.Errorf("listen for device %q on %s: %w", r.Device.ID, r.Listen, err)
 			}
-			return nil, fmt.Errorf("listen for device %q on %s: %w", r.Device.ID, r.Listen, err)
 		}
 		open = append(open, l)
 	}
@@ -149,30 +164,15 @@ func (g *Gateway) Listen() ([]net.Listener, error) {
 // stops accepting, lets running sessions end for Limits.DrainTimeout, closes the rest
 // and returns. It closes the listeners.
 func (g *Gateway) Serve(ctx context.Context, listeners []net.Listener) error {
-	var accepting sync.WaitGroup
-	failed := make(chan error, len(listeners))
-	for i, l := range listeners {
-		accepting.Go(func() {
-			if err := g.accept(ctx, &g.Routes[i], l); err != nil {
-				failed <- err
-			}
-		})
-	}
-	ticking, stop := context.WithCancel(ctx)
-	accepting.Go(func() { g.tidy(ticking) })
-	accepting.Go(func() { g.watch(ticking) })
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	stop()
-	for _, l := range listeners {
-		l.Close()
-	}
-	accepting.Wait()
+	g.open(ctx, listeners)
+	var watching sync.WaitGroup
+	watching.Go(func() { g.tidy(ctx) })
+	watching.Go(func() { g.watch(ctx) })
+	<-ctx.Done()
+	g.close()
+	watching.Wait()
 	g.drain()
-	return err
+	return nil
 }
 
 // tidy gives memory back to the system once a burst of new sessions is over. Their handshakes

@@ -81,11 +81,7 @@ func (w *ward) attach(t *testing.T, id string, p *plugins.Plugin, device string)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var accepting sync.WaitGroup
-	accepting.Go(func() {
-		if err := w.gateway.accept(ctx, route, l); err != nil {
-			t.Error(err)
-		}
-	})
+	accepting.Go(func() { w.gateway.accept(ctx, ctx, route, &door{Listener: l, asked: make(chan struct{}, 1)}) })
 	t.Cleanup(func() {
 		stop()
 		l.Close()

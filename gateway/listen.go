@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"time"
 )
 
@@ -11,32 +12,40 @@ import (
 // long enough not to spin, short enough not to be noticed.
 const acceptPause = 50 * time.Millisecond
 
-// accept serves one listener until it is closed. A slot is taken before accepting, so a
-// full gateway leaves further clients in the kernel's queue instead of dropping them.
-func (g *Gateway) accept(ctx context.Context, r *Route, l net.Listener) error {
+// accept serves one listener until it is closed or open is done; sessions live as long as ctx.
+// A slot is taken before accepting, so a full gateway leaves further clients in the kernel's
+// queue instead of dropping them.
+func (g *Gateway) accept(ctx, open context.Context, r *Route, l *door) {
 	for {
+		l.turns.Add(1)
 		select {
 		case g.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
+		case <-l.asked:
+			continue
+		case <-open.Done():
+			return
 		}
 		c, err := l.Accept()
 		if err != nil {
 			<-g.slots
-			if errors.Is(err, net.ErrClosed) {
-				return nil
+			switch {
+			case errors.Is(err, net.ErrClosed):
+				return
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				l.rest()
+				continue
 			}
 			g.Logger.Warn("accept", "listen", r.Listen, "error", err)
 			select {
 			case <-time.After(acceptPause):
-			case <-ctx.Done():
-				return nil
+			case <-open.Done():
+				return
 			}
 			continue
 		}
 		source := sourceOf(c)
 		r := g.called(r, source)
-		if !g.enter(source) {
+		if !g.enter(r, source) {
 			g.Logger.Warn("too many sessions from one source", "source", source, "limit", g.Limits.SessionsPerSource)
 			c.Close()
 			<-g.slots
@@ -52,23 +61,25 @@ func (g *Gateway) accept(ctx context.Context, r *Route, l net.Listener) error {
 }
 
 // leave gives back what accept took for a connection, once it is over.
-func (g *Gateway) leave(source string) {
+func (g *Gateway) leave(r *Route, source string) {
 	g.mu.Lock()
 	if g.sources[source]--; g.sources[source] == 0 {
 		delete(g.sources, source)
 	}
+	g.entered[r]--
 	g.mu.Unlock()
 	<-g.slots
 	g.sessions.Done()
 }
 
-func (g *Gateway) enter(source string) bool {
+func (g *Gateway) enter(r *Route, source string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.sources[source] >= g.Limits.SessionsPerSource {
 		return false
 	}
 	g.sources[source]++
+	g.entered[r]++
 	return true
 }
 

@@ -43,6 +43,9 @@ type Route struct {
 	Answer func([]byte) error
 }
 
+// Name is the service's name together with the device's: "mon-7/hl7".
+func (r *Route) Name() string { return r.Device.ID + "/" + r.Service.Name }
+
 // Place names the listener among all of a gateway's: the address, behind the segment it is in.
 // Devices that call out may share one: who calls there tells whose route it is.
 func (r *Route) Place() string {

@@ -83,7 +83,7 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 	c, err := newClient(conn, config)
 	if err != nil {
 		conn.Close()
-		g.leave(source)
+		g.leave(r, source)
 		return
 	}
 	on, epoch := g.grounds.Load(), g.Certs.Epoch()
@@ -91,7 +91,7 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 	if err != nil {
 		g.recordStranger(r, source, err)
 		hangUp(conn)
-		g.leave(source)
+		g.leave(r, source)
 		return
 	}
 	s := &session{gateway: g, route: r, source: source, client: c, subject: subject(id), shown: shown, began: time.Now()}
@@ -388,5 +388,5 @@ func (s *session) close() {
 		"device", s.route.Device.ID, "service", s.route.Service.Name, "allowed", s.allowed, "refused", s.denied,
 		there, s.flows[sdk.Forward].passed, back, s.flows[sdk.Reverse].passed,
 		"took", time.Since(s.began).Round(time.Millisecond), "end", cause)
-	g.leave(s.source)
+	g.leave(s.route, s.source)
 }

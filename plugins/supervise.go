@@ -21,11 +21,13 @@ type Plugin struct {
 	changed chan struct{} // closed and replaced when current or status changes
 	crashes int
 	held    error // why no process is being started for a while
+
+	asked chan struct{} // by Turns
 }
 
 // New returns a plugin that is not started.
 func New(c Config) *Plugin {
-	return &Plugin{config: c.withDefaults(), changed: make(chan struct{})}
+	return &Plugin{config: c.withDefaults(), changed: make(chan struct{}), asked: make(chan struct{})}
 }
 
 // A process that ends is started again at once. One that ended crashLoop times within
@@ -65,11 +67,27 @@ func (p *Plugin) Run(ctx context.Context) error {
 		}
 		p.config.Logger.Error("plugin ended", "plugin", p.config.Protocol, "error", err, "restart_in", pause)
 		p.change(nil, err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
+		for paused := time.After(pause); paused != nil; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-p.asked:
+			case <-paused:
+				paused = nil
+			}
 		}
+	}
+}
+
+// Turns returns nil once the supervisor has taken notice, or says that it had not when ctx
+// was done. It is for a watchdog: while a process is being started the supervisor is busy, for
+// 20 s at most.
+func (p *Plugin) Turns(ctx context.Context) error {
+	select {
+	case p.asked <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ask the supervisor of plugin %s: %w", p.config.Protocol, ctx.Err())
 	}
 }
 
@@ -82,10 +100,15 @@ func (p *Plugin) serve(ctx context.Context, proc *process, first bool) error {
 	}
 	p.config.Logger.Debug("plugin started", "plugin", p.config.Protocol, "version", proc.version, "again", !first)
 	p.change(proc, nil)
-	select {
-	case <-proc.done:
-	case <-ctx.Done():
-		proc.kill(errClosed)
+	for running := true; running; {
+		select {
+		case <-p.asked:
+			continue
+		case <-proc.done:
+		case <-ctx.Done():
+			proc.kill(errClosed)
+		}
+		running = false
 	}
 	p.change(nil, nil)
 	proc.bury()

@@ -53,11 +53,12 @@ var imports = []struct{ from, may, because string }{
 		"namespaces, links and rules, and only here; its sockets are all the gateway needs of it"},
 	{"gateway/alarm", "", "a receiver's program may link it; what is worth an alarm is for others to know"},
 	{"gateway/audit", "policy golang.org/x/mod/... golang.org/x/sys/...", "an auditor's offline checker links it"},
+	{"gateway/handover", "gateway/audit golang.org/x/sys/...", "two processes and the log between them: it knows no gateway and no configuration"},
 	{"gateway", "certs gateway/audit plugins plugins/sdk policy golang.org/x/sys/...",
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
+	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},

@@ -61,7 +61,7 @@ func (l *Log) commitNext() int {
 		return 0
 	}
 	b := l.pending
-	l.pending = nil
+	l.pending, l.writing = nil, b
 	l.mu.Unlock()
 
 	start := time.Now()
@@ -70,6 +70,7 @@ func (l *Log) commitNext() int {
 
 	l.mu.Lock()
 	l.prompt = took < l.cfg.Prompt
+	l.writing = nil
 	if err != nil {
 		l.failBatches(b, err)
 	} else {

@@ -88,6 +88,7 @@ type Log struct {
 	closed  bool
 	prompt  bool           // the last commit took less than Config.Prompt
 	leading bool           // somebody holds the lead: the right to touch seg
+	writing *batch         // on its way to the disk
 	work    sync.WaitGroup // goroutines of the log
 
 	unsigned  []tlog.Hash // nodes not yet in the hash file
@@ -230,6 +231,24 @@ func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.tree.size
+}
+
+// Turns returns nil once what is on its way to the disk has come back, whether well or not, or if nothing
+// is. It is for a watchdog: a log that refuses is no reason to restart a gateway, and no error
+// here; one that neither records nor refuses is.
+func (l *Log) Turns(ctx context.Context) error {
+	l.mu.Lock()
+	b := l.writing
+	l.mu.Unlock()
+	if b == nil {
+		return nil
+	}
+	select {
+	case <-b.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for %d entries to reach the disk: %w", b.count, ctx.Err())
+	}
 }
 
 // Close signs the last checkpoint, cuts the unused room and gives the folder up. It
