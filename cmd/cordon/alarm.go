@@ -49,9 +49,9 @@ func alarmChannels(c *config.Config) ([]alarm.Channel, error) {
 	return list, nil
 }
 
-// openAlarms starts to deliver alarms, those from before the start first. A channel that
+// openAlarms starts to deliver alarms until ctx is done, those from before the start first. A channel that
 // cannot be told anything is no reason not to start.
-func (a *assembly) openAlarms(background context.Context) error {
+func (a *assembly) openAlarms(ctx context.Context) error {
 	channels, err := alarmChannels(a.config)
 	if err != nil || len(channels) == 0 {
 		return err
@@ -59,7 +59,7 @@ func (a *assembly) openAlarms(background context.Context) error {
 	if a.alarms, err = alarm.Open(filepath.Join(a.config.Gateway.State, alarmDir), channels, a.logger); err != nil {
 		return err
 	}
-	a.running.Go(func() { a.alarms.Run(background) })
+	a.owned.Go(func() { a.alarms.Run(ctx) })
 	return nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"cordon/gateway"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
+	"cordon/gateway/handover"
 	"cordon/gateway/segment"
 	"cordon/plugins"
 	"cordon/plugins/sdk"
@@ -40,13 +41,15 @@ const (
 // where the parts meet: OPA, the CA, the log and the plugins know nothing of each other.
 type assembly struct {
 	config  *config.Config
-	policy  *rego.Engine // in force
+	policy  *rego.Engine // in force; see put
 	certs   *ca.Source
-	log     *audit.Log
+	log     *handover.Log
 	plugins []*plugins.Plugin
 	gateway *gateway.Gateway
 
-	source      *policySource // where the policy comes from
+	candidate   *rego.Engine             // in force beside policy, or nil
+	devices     map[string]policy.Device // in force, by id
+	source      *policySource            // where the policy comes from
 	rolling     rolling
 	configured  inForce // what standing comes on top of
 	standing    *standing
@@ -54,12 +57,15 @@ type assembly struct {
 	alarms      *alarm.Spool
 	broken      chan error // why the log cannot be written
 	logger      *slog.Logger
+	old         *handover.Predecessor // follows what is put; nil: this process took over from none
 
 	segments map[string]*segment.Segment // by name; see enter
 
 	runtime    string // directory of the plugins' control sockets
 	background context.Context
 	stop       func()         // ends what runs in the background
+	disown     func()         // ends what only the process with the log does
+	owned      sync.WaitGroup // that
 	running    sync.WaitGroup // the plugins' supervisors, the certificates' renewal and the segments' watchers
 }
 
@@ -70,16 +76,22 @@ func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, er
 	if err != nil {
 		return nil, err
 	}
+	return assembleFrom(ctx, c, nil, log)
+}
+
+// assembleFrom is assemble for a process that takes over from old, if that is not nil: the log
+// is not opened yet, and listeners that old has passed on are taken.
+func assembleFrom(ctx context.Context, c *config.Config, old *handover.Predecessor, log *slog.Logger) (*assembly, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a := &assembly{config: c, background: background, stop: stop, logger: log, broken: make(chan error, 1)}
-	if err := a.build(ctx, background, log); err != nil {
+	a := &assembly{config: c, log: handover.NewLog(), background: background, stop: stop, logger: log, broken: make(chan error, 1)}
+	if err := a.build(ctx, background, old, log); err != nil {
 		a.close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *assembly) build(ctx, background context.Context, log *slog.Logger) error {
+func (a *assembly) build(ctx, background context.Context, old *handover.Predecessor, log *slog.Logger) error {
 	var err error
 	if a.source, err = startSource(ctx, a.config, true); err != nil {
 		return err
@@ -93,26 +105,23 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 		return err
 	}
 	a.running.Go(func() { a.certs.Run(background) })
-	if err := a.openAlarms(background); err != nil {
-		return err
-	}
-	book := auditOf(a.config, log)
-	book.Unwritable = a.unwritable
-	if a.log, err = audit.Open(book); err != nil {
-		return err
-	}
-	a.running.Go(func() { a.followLog(background) })
-	if err := a.source.keep(a.config, a.record); err != nil {
-		return err
+	if old == nil {
+		if err := a.own(); err != nil {
+			return err
+		}
 	}
 	routes, err := a.startPlugins(ctx, background, log)
+	if err != nil {
+		return err
+	}
+	listeners, err := takenOver(old, routes)
 	if err != nil {
 		return err
 	}
 	l := a.config.Limits
 	a.gateway = gateway.New(gateway.Config{
 		Name: a.config.Gateway.Name, TrustDomain: a.config.Identity.TrustDomain,
-		Certs: a.certs, Policy: a.policy, Log: a.log, Routes: routes, Logger: log,
+		Certs: a.certs, Policy: a.policy, Log: a.log, Routes: routes, Listeners: listeners, Logger: log,
 		Limits: gateway.Limits{
 			Sessions: l.Sessions, SessionsPerSource: l.SessionsPerSource, HandshakeTimeout: l.HandshakeTimeout,
 			DialTimeout: l.DialTimeout, DecideTimeout: l.DecisionTimeout, DrainTimeout: l.DrainTimeout,
@@ -121,7 +130,7 @@ func (a *assembly) build(ctx, background context.Context, log *slog.Logger) erro
 	return a.stand(log)
 }
 
-// openAudit opens the log for writing.
+// openAudit opens the log for writing, where no gateway does.
 func openAudit(c *config.Config, log *slog.Logger) (*audit.Log, error) {
 	return audit.Open(auditOf(c, log))
 }
@@ -137,14 +146,38 @@ func auditOf(c *config.Config, log *slog.Logger) audit.Config {
 func (a *assembly) close() error {
 	a.stop()
 	a.running.Wait()
+	a.owned.Wait()
 	var err error
 	if a.log != nil {
-		err = a.log.Close()
+		err = a.log.Take()
 	}
 	if a.runtime != "" {
 		err = errors.Join(err, os.RemoveAll(a.runtime))
 	}
 	return err
+}
+
+// own makes this process the one that writes the audit log and delivers alarms.
+func (a *assembly) own() error {
+	ctx, stop := context.WithCancel(a.background)
+	a.disown = stop
+	if err := a.openAlarms(ctx); err != nil {
+		return err
+	}
+	book := auditOf(a.config, a.logger)
+	book.Unwritable = a.unwritable
+	if err := a.log.Open(book); err != nil {
+		return err
+	}
+	a.owned.Go(func() { a.followLog(ctx) })
+	return a.source.keep(a.config, a.record)
+}
+
+// giveUp is the opposite of own. What is in the log is durable then, and another process may open it.
+func (a *assembly) giveUp() error {
+	a.disown()
+	a.owned.Wait()
+	return a.log.Take()
 }
 
 func loadPolicy(c *config.Config) (*rego.Engine, error) {

@@ -91,7 +91,7 @@ func (r *reloader) followBundles(ctx context.Context) {
 	for {
 		_, err := r.update(ctx, true)
 		switch code := failureCode(err); {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || r.handedOver(): // then another process does it
 			return
 		case code == "bundle.unreachable" || code == "bundle.none":
 			wait = min(2*wait, max(slowest, r.updates.every))
@@ -139,7 +139,7 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 		return reloaded{}, nil
 	}
 	done, err := r.offer(ctx, d, 0)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errMoved) {
 		return done, err // broken off, which says nothing about the bundle
 	}
 	if u.counts(this, failureCode(err), polled) {
@@ -185,6 +185,9 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.handedOver() {
+		return done, errMoved
+	}
 	if err := checkPatches(r.config, opened.Engine); err != nil { // meanwhile it may be another
 		return done, err
 	}
@@ -220,12 +223,17 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	defer cancel()
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if r.handedOver() {
+		return nil, errMoved
+	}
 	d, err := u.kept.handed(o.From + ", loaded by " + by)
 	if err != nil {
 		return nil, err
 	}
 	done, err := r.offer(ctx, d, o.Rollback)
-	r.refuseBundle(d, err)
+	if !errors.Is(err, errMoved) {
+		r.refuseBundle(d, err)
+	}
 	return done, err
 }
 

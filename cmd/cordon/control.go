@@ -37,14 +37,17 @@ const (
 type controlAnswer struct {
 	Done    any
 	Refused []failure // why nothing was done
+	Moved   bool      // nothing was done: another process is the gateway now, which the same request reaches
 }
+
+// errMoved is what a verb returns when another process has taken over while it waited.
+var errMoved = errors.New("another process of the gateway has taken over")
 
 // verb does what one kind of request asks for. by is who asks, as the kernel says.
 type verb func(ctx context.Context, by string, asked json.RawMessage) (any, error)
 
-// control serves the control socket of a running gateway.
+// control serves the control socket of a running gateway, in the process that has the log.
 type control struct {
-	verbs    map[string]verb
 	log      *slog.Logger
 	dir      *os.File // gateway.state, which the socket's address goes by
 	listener *net.UnixListener
@@ -52,16 +55,22 @@ type control struct {
 	running  sync.WaitGroup
 }
 
-// listenControl serves verbs until close.
-func listenControl(state string, verbs map[string]verb, log *slog.Logger) (*control, error) {
+// openControl opens the control socket, or takes over the one that is given. Requests wait until
+// serve.
+func openControl(state string, taken net.Listener, log *slog.Logger) (*control, error) {
 	address, dir, err := controlAddress(state)
 	if err != nil {
 		return nil, fmt.Errorf("listen for control: %w", err)
 	}
-	c := &control{verbs: verbs, log: log, dir: dir}
-	// Nobody else listens: there is one writer of the audit log. What lies there was left by one
-	// that was killed.
-	if err = os.Remove(address); err == nil || errors.Is(err, fs.ErrNotExist) {
+	c := &control{log: log, dir: dir}
+	if taken != nil {
+		c.listener, _ = taken.(*net.UnixListener)
+		if c.listener == nil {
+			err = fmt.Errorf("what was taken over is a %T", taken)
+		}
+	} else if err = os.Remove(address); err == nil || errors.Is(err, fs.ErrNotExist) {
+		// Nobody else listens: there is one writer of the audit log. What lay there was left by one
+		// that was killed.
 		if c.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"}); err == nil {
 			err = os.Chmod(address, 0o600)
 		}
@@ -73,16 +82,31 @@ func listenControl(state string, verbs map[string]verb, log *slog.Logger) (*cont
 		dir.Close()
 		return nil, fmt.Errorf("listen for control in %q: %w", state, err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
-	c.running.Go(func() { c.serve(ctx) })
+	c.listener.SetUnlinkOnClose(false) // its place may be another process's by then
 	return c, nil
 }
 
-// close breaks off what is being done and waits for it.
-func (c *control) close() {
-	c.stop()
-	c.listener.Close() // and removes the socket
+// serve serves verbs until close or hush.
+func (c *control) serve(verbs map[string]verb) {
+	ctx, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	c.running.Go(func() { c.accept(ctx, verbs) })
+}
+
+// hush leaves further requests to the process that has the socket too. Those that are being
+// served go on.
+func (c *control) hush() { c.listener.Close() }
+
+// close breaks off what is being done and waits for it. last says that no other process has the
+// socket.
+func (c *control) close(last bool) {
+	if last {
+		os.Remove(fmt.Sprintf("/proc/self/fd/%d/%s", c.dir.Fd(), controlName))
+	}
+	c.listener.Close()
+	if c.stop != nil {
+		c.stop()
+	}
 	c.running.Wait()
 	c.dir.Close()
 }
@@ -97,7 +121,7 @@ func controlAddress(state string) (address string, dir *os.File, err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), controlName), dir, nil
 }
 
-func (c *control) serve(ctx context.Context) {
+func (c *control) accept(ctx context.Context, verbs map[string]verb) {
 	slots := make(chan struct{}, controlAtOnce)
 	for {
 		conn, err := c.listener.AcceptUnix()
@@ -112,18 +136,18 @@ func (c *control) serve(ctx context.Context) {
 		slots <- struct{}{}
 		c.running.Go(func() {
 			defer func() { <-slots }()
-			c.answer(ctx, conn)
+			c.answer(ctx, conn, verbs)
 		})
 	}
 }
 
 // answer serves one request.
-func (c *control) answer(ctx context.Context, conn *net.UnixConn) {
+func (c *control) answer(ctx context.Context, conn *net.UnixConn, verbs map[string]verb) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(controlTimeout))
 	line, err := bufio.NewReader(io.LimitReader(conn, maxControl)).ReadString('\n')
 	name, asked, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-	do := c.verbs[name]
+	do := verbs[name]
 	if err != nil || do == nil {
 		return
 	}
@@ -133,11 +157,10 @@ func (c *control) answer(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	var answer controlAnswer
-	if answer.Done, err = do(ctx, by, json.RawMessage(asked)); err != nil {
-		answer.Done, answer.Refused = nil, failures(err)
-		for i := range answer.Refused {
-			answer.Refused[i].Err = nil // an interface does not cross the socket, and the text is in Message
-		}
+	if answer.Done, err = do(ctx, by, json.RawMessage(asked)); errors.Is(err, errMoved) {
+		answer = controlAnswer{Moved: true}
+	} else if err != nil {
+		answer = controlAnswer{Refused: crossing(err)}
 	}
 	conn.SetDeadline(time.Now().Add(controlTimeout))
 	if err := json.NewEncoder(conn).Encode(answer); err != nil {
@@ -178,6 +201,16 @@ var errNoGateway = errors.New("no gateway runs")
 // askGateway has the gateway whose state directory this is do something, and reads into done what it
 // did. What it refuses is a failure; that none runs is errNoGateway.
 func askGateway(ctx context.Context, state, verb string, asked, done any, timeout time.Duration) error {
+	for {
+		err := askProcess(ctx, state, verb, asked, done, timeout)
+		if !errors.Is(err, errMoved) || ctx.Err() != nil {
+			return err
+		} // and each time a process has taken over meanwhile
+	}
+}
+
+// askProcess asks the process that has the control socket; errMoved: it has passed it on since.
+func askProcess(ctx context.Context, state, verb string, asked, done any, timeout time.Duration) error {
 	address, dir, err := controlAddress(state)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errNoGateway, err)
@@ -210,8 +243,12 @@ func askGateway(ctx context.Context, state, verb string, asked, done any, timeou
 	var answer struct {
 		Done    json.RawMessage
 		Refused []failure
+		Moved   bool
 	}
 	err = json.NewDecoder(bufio.NewReader(io.LimitReader(c, maxAnswer))).Decode(&answer)
+	if err == nil && answer.Moved {
+		return errMoved
+	}
 	if err == nil && len(answer.Refused) == 0 {
 		err = json.Unmarshal(answer.Done, done)
 	}

@@ -92,6 +92,9 @@ func (m *emergencies) do(ctx context.Context, r *emergencyRequest, by string, no
 	case r.Do == "seal":
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if m.standing.moved() {
+			return answer, errMoved
+		}
 		answer.Codes, err = sealCodes(m.config.Gateway.State, m.standing.record, r, by, now)
 		return answer, err
 	case r.Do == "open" && r.Signed != nil:
@@ -103,7 +106,7 @@ func (m *emergencies) do(ctx context.Context, r *emergencyRequest, by string, no
 	default:
 		return answer, fmt.Errorf("%.20q is nothing to do with break-glass", r.Do)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errMoved) {
 		m.refused(r, by, err)
 	}
 	return answer, err
@@ -154,6 +157,9 @@ func (m *emergencies) openSigned(s *signed, now time.Time) (answer emergencyAnsw
 func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now time.Time) (answer emergencyAnswer, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.standing.moved() { // before a code is used up
+		return answer, errMoved
+	}
 	f, err := m.fact(&r.Opening, now)
 	if err != nil {
 		return answer, err

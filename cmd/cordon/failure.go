@@ -60,6 +60,11 @@ func cannot(do string, err error) error {
 	return fmt.Errorf("cannot %s: %w", do, err)
 }
 
+// refusals are failures of another process, which it has told.
+type refusals []failure
+
+func (r refusals) Error() string { return r[0].Message } // there is always one
+
 // usageFailure is for a command line that cobra refuses.
 func usageFailure(err error) error {
 	var f failure
@@ -74,7 +79,10 @@ func usageFailure(err error) error {
 func failures(err error) []failure {
 	var one failure
 	var faults config.Faults
+	var many refusals
 	switch {
+	case errors.As(err, &many):
+		return many
 	case errors.As(err, &one):
 		if one.Message = err.Error(); one.Code == "" {
 			one.Code = "failed"

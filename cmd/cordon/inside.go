@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"cordon/cmd/cordon/config"
 	"cordon/gateway/audit"
+	"cordon/gateway/handover"
 	"cordon/gateway/segment"
 )
 
@@ -92,15 +94,16 @@ func (s service) address() netip.AddrPort {
 	return netip.AddrPortFrom(s.device.Address, s.Port)
 }
 
-// watchSegments records what segments drop, until the assembly is closed.
-func (a *assembly) watchSegments(log *slog.Logger) {
+// watchSegments records what segments drop, until the function that it returns is called, which
+// waits for the last entry. There is one watcher of a segment at a time.
+func (a *assembly) watchSegments(log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	stop := a.stop
-	a.stop = func() { cancel(); stop() }
+	var watching sync.WaitGroup
 	for name, s := range a.segments {
 		w := &segmentWatch{name: name, log: log, record: a.log, alarm: a.alarm}
-		a.running.Go(func() { w.run(ctx, s) })
+		watching.Go(func() { w.run(ctx, s) })
 	}
+	return func() { cancel(); watching.Wait() }
 }
 
 // kindSegment is an entry about what a segment's filters dropped: a burst of frames.
@@ -116,7 +119,7 @@ const segmentAlarms = 10 * time.Minute
 type segmentWatch struct {
 	name   string
 	log    *slog.Logger
-	record *audit.Log
+	record handover.Appender
 	alarm  alarmer
 
 	alarmed time.Time // when there was one last

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -96,14 +98,18 @@ func (h helper) Findings(ctx context.Context, p segment.Plan) ([]segment.Finding
 
 // segmentHelperCommand is the helper's process: systemd starts it as root, or "cordon run" does.
 func segmentHelperCommand(a *app) *cobra.Command {
-	var restart bool
+	var restart, untilEOF bool
 	c := &cobra.Command{
 		Use: "segment-helper", Short: "Set segments up and make sockets in them, for a gateway without privileges",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			ctx := c.Context()
+			if untilEOF {
+				ctx = untilEnd(ctx, a.stdin)
+			}
 			if restart {
-				return a.restartHelper(c.Context())
+				return a.restartHelper(ctx)
 			}
 			all, err := a.chosenPlans(nil)
 			if err != nil {
@@ -114,11 +120,22 @@ func segmentHelperCommand(a *app) *cobra.Command {
 				return cannot("help with segments", err)
 			}
 			h := &segmentHelper{plans: all, log: a.newLogger(a.stderr)}
-			return h.run(c.Context(), listener)
+			return h.run(ctx, listener)
 		},
 	}
 	c.Flags().BoolVar(&restart, "restart", false, "start it again whenever it ends")
+	c.Flags().BoolVar(&untilEOF, "until-eof", false, "end with standard input")
 	return c
+}
+
+// untilEnd is ctx until nothing more can come from r.
+func untilEnd(ctx context.Context, r io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		io.Copy(io.Discard, r)
+		cancel()
+	}()
+	return ctx
 }
 
 // firstInherited is the first file descriptor that a process is passed (sd_listen_fds(3)).
@@ -204,6 +221,25 @@ func (h *segmentHelper) setup(ctx context.Context, plans []segment.Plan) (missin
 	return missing
 }
 
+// lifelineEnv names the descriptor that a helper which "cordon run" started lives by.
+const lifelineEnv = "CORDON_SEGMENT_LIFELINE"
+
+// ownLifeline is that descriptor; nil: the helper is not ours. Nothing that this process starts
+// may come by it unasked.
+func ownLifeline() (*os.File, error) {
+	text, found := os.LookupEnv(lifelineEnv)
+	if !found {
+		return nil, nil
+	}
+	os.Unsetenv(lifelineEnv)
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return nil, fmt.Errorf("%s=%q is no descriptor", lifelineEnv, text)
+	}
+	unix.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), lifelineName), nil
+}
+
 // shedNetAdmin makes "cordon run" as root what it is under systemd: it starts the helper and
 // then becomes a process that cannot get CAP_NET_ADMIN any more, with the helper's socket on
 // its command line. It returns only if there is nothing to shed, or with an error.
@@ -231,12 +267,21 @@ func (a *app) shedNetAdmin(flags *pflag.FlagSet) error {
 	if err != nil {
 		return fmt.Errorf("listen for requests for segments: %w", err)
 	}
+	// The helper lives as long as any process has the other end: this one, and those that take
+	// over from it.
+	theirs, lifeline, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start the segment helper: %w", err)
+	}
 	runtime.LockOSThread() // for good: this thread is the one that goes on behind exec
-	h := a.helperProcess(context.Background(), f, "--restart")
-	// Its parent is this thread, and so the daemon's main thread. It goes when that goes.
-	h.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	h := a.helperProcess(context.Background(), f, "--restart", "--until-eof")
+	h.Stdin, h.SysProcAttr = theirs, &syscall.SysProcAttr{Setpgid: true}
 	if err := h.Start(); err != nil {
 		return fmt.Errorf("start the segment helper: %w", err)
+	}
+	// The directory is named for the process that needs it, lest makeRuntime takes it for left behind.
+	if lasting := filepath.Join(filepath.Dir(dir), fmt.Sprintf("cordon-%d-segment", h.Process.Pid)); os.Rename(dir, lasting) == nil {
+		socket = filepath.Join(lasting, filepath.Base(socket))
 	}
 	for _, capability := range []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_PTRACE, unix.CAP_SYS_MODULE} {
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
@@ -244,7 +289,10 @@ func (a *app) shedNetAdmin(flags *pflag.FlagSet) error {
 			return fmt.Errorf("give up capability %d: %w", capability, err)
 		}
 	}
-	err = unix.Exec("/proc/self/exe", append(append([]string{}, os.Args...), "--segment-socket", socket), os.Environ())
+	fd, err := unix.FcntlInt(lifeline.Fd(), unix.F_DUPFD, 3) // without CLOEXEC
+	if err == nil {
+		err = unix.Exec("/proc/self/exe", append(append([]string{}, os.Args...), "--segment-socket", socket), append(os.Environ(), fmt.Sprintf("%s=%d", lifelineEnv, fd)))
+	}
 	h.Process.Kill()
 	return fmt.Errorf("start again without privileges: %w", err)
 }

@@ -33,6 +33,10 @@ func TestGateway(t *testing.T) {
 		{"inline", tellInline},
 		{"unchanged devices", tellUnchanged},
 		{"strangers", tellStrangers},
+		{"hand-over with a segment", tellSegmentHandover},
+		{"hand-over", tellHandover}, // brings its own load
+		{"apply", tellApply},
+		{"service manager", tellServiceManager}, // sets the environment
 	} {
 		t.Run(s.name, func(t *testing.T) { s.tell(t, cordon) })
 	}

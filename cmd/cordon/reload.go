@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,32 +20,56 @@ import (
 )
 
 func reloadCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "reload", Short: "Bring an edited policy, and states of devices, into the running gateway",
-		Long: `Have the running gateway read its policy and its configuration again, as SIGHUP does. What can
-be changed at run time is the policy and what it is told of devices: state, labels, class
-and profile. The policy is compiled, looked through for the patches that profiles name, and
-its tests are run; if anything is amiss, or something else in the configuration was changed,
-nothing is applied, and the exit code is 8. With policy.approval the policy in force stays,
-whatever the folder holds: cordon policy rollout changes it. With policy.bundle a newer bundle
-is looked for; what is wrong with one does not keep the rest from being applied.
+	var q changeRequest
+	c := &cobra.Command{
+		Use: "reload", Short: "Bring an edited policy or configuration into the running gateway",
+		Long: `Have the running gateway read its policy and its configuration again, as SIGHUP does. The
+policy is compiled, looked through for the patches that profiles name, and its tests are run; if
+anything is amiss nothing is applied, and the exit code is 8. With policy.approval the policy in
+force stays, whatever the folder holds: cordon policy rollout changes it. With policy.bundle a newer bundle is looked
+for; what is wrong with one does not keep the rest from being applied.
 
-Then every live session is asked again. Those that are not permitted any more end within a
-second, the others go on.`,
+The policy and what it is told of devices (state, labels, class, profile) are replaced in the
+running process. Whatever else was changed, or the program itself by an upgrade, takes
+effect by a hand-over: a new process takes the listeners and the log, no client is refused, and
+sessions that are open go on in the old process until they are over, for
+limits.handover_timeout at most.
+
+Then every live session is asked again. Those that are not permitted any more, or whose service
+was changed, end within a second, the others go on.`,
+		Example: `  cordon device add mon-8 … && cordon reload     # a new device, without a restart
+  cordon reload --handover                        # a new process in any case`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return cannot("reload", a.reload(c.Context())) },
+		RunE: func(c *cobra.Command, _ []string) error { return cannot("reload", a.reload(c.Context(), q)) },
 	}
+	c.Flags().BoolVar(&q.Force, "handover", false, "have a new process take over even if nothing needs it")
+	return c
 }
 
-func (a *app) reload(ctx context.Context) error {
-	state := filepath.Join(filepath.Dir(a.config()), "state")
-	if c, err := config.Load(a.config()); err == nil { // otherwise the gateway says what is wrong with it
-		state = c.Gateway.State
-	}
-	done, err := askReload(ctx, state)
+func (a *app) reload(ctx context.Context, q changeRequest) error {
+	done, err := a.change(ctx, "reload", q)
 	if err != nil {
 		return err
 	}
+	return a.showReloaded(done)
+}
+
+// change asks the running gateway for a change and returns what it was.
+func (a *app) change(ctx context.Context, verb string, q changeRequest) (*reloaded, error) {
+	done := &reloaded{}
+	return done, askChange(ctx, a.state(), verb, q, done)
+}
+
+// state is gateway.state, also where the configuration cannot be used: the gateway says what is wrong
+// with it.
+func (a *app) state() string {
+	if c, err := config.Load(a.config()); err == nil {
+		return c.Gateway.State
+	}
+	return filepath.Join(filepath.Dir(a.config()), "state")
+}
+
+func (a *app) showReloaded(done *reloaded) error {
 	if a.json {
 		return a.object(done)
 	}
@@ -61,21 +88,26 @@ func (a *app) reload(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintf(a.stdout, "reloaded: policy %.19s, %s, %d device(s) changed, %d live session(s) ended\n", done.Policy, tests, len(done.Devices), done.Ended)
+	if done.Process != 0 {
+		fmt.Fprintf(a.stdout, "handed over to process %d, for %s; %d session(s) stay with process %d until they are over\n",
+			done.Process, strings.Join(done.HandedOver, ", "), done.Staying, done.OldProcess)
+	}
 	return nil
 }
 
-// askReload asks the gateway whose state directory this is.
-func askReload(ctx context.Context, state string) (done reloaded, err error) {
-	err = askGateway(ctx, state, "reload", nil, &done, 2*reloadTimeout) // another may be going on
+// askChange asks the gateway whose state directory this is. What it refuses has exit code 8, or
+// 4 if there is nothing to be done.
+func askChange(ctx context.Context, state, verb string, q, done any) error {
+	err := askGateway(ctx, state, verb, q, done, 2*reloadTimeout) // another change may be going on
 	if errors.Is(err, errNoGateway) {
 		err = failure{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exitUnreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
-	if f, ok := errors.AsType[failure](err); ok && f.Exit != exitUnreachable {
+	if f, ok := errors.AsType[failure](err); ok && f.Exit != exitUnreachable && f.Exit != exitNotFound {
 		f.Exit = exitFindings
 		err = f
 	}
-	return done, err
+	return err
 }
 
 // reloaded says what a reload has changed.
@@ -93,46 +125,83 @@ type reloaded struct {
 	Workspace string   `json:"workspace,omitempty"` // with policy.approval: how the policy folder differs from what is in force
 
 	Bundle *bundleTaken `json:"bundle,omitempty"` // with policy.bundle: the one in force
+
+	HandedOver []string `json:"handed_over,omitempty"` // what needed a new process; absent: nothing did
+	Process    int      `json:"process,omitempty"`     // the new one
+	OldProcess int      `json:"old_process,omitempty"`
+	Staying    int      `json:"staying,omitempty"` // live sessions of the old one
 }
 
-// reload reads the configuration and the policy again, and tells the log. Where the policy
-// comes as bundles, it then looks for a newer one: a bad bundle does not keep a device's state
-// from coming into force.
-func (r *reloader) reload(ctx context.Context) (reloaded, error) {
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
-	done, err := r.reread(ctx)
-	if err != nil || r.updates == nil {
+// refresh brings in what the files say. Where the policy comes as bundles, it then looks for a newer
+// one: a bad bundle does not keep a device's state from coming into force.
+func (r *reloader) refresh(ctx context.Context, q changeRequest) (reloaded, error) {
+	done, err := r.change(ctx, "reload", r.reload, q)
+	if err != nil || r.updates == nil || r.handedOver() {
 		return done, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
 	taken, err := r.update(ctx, false)
 	return done.with(r.updates, taken, err)
 }
 
-func (r *reloader) reread(ctx context.Context) (reloaded, error) {
+// change is a change of what the gateway runs with. On an error nothing has changed.
+type change func(ctx context.Context, q changeRequest) (reloaded, error)
+
+// change does it and tells the log.
+func (r *reloader) change(ctx context.Context, name string, do change, q changeRequest) (reloaded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	done, err := r.apply(ctx)
+	if r.handedOver() {
+		return reloaded{}, errMoved
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	r.systemd.reloading()
+	done, err := do(ctx, q)
+	if !r.handedOver() {
+		r.systemd.tell("READY=1")
+	}
 	if err != nil {
 		all := failures(err)
 		why := all[0].Message
 		if more := len(all) - 1; more > 0 {
 			why = fmt.Sprintf("%s, and %d more", why, more)
 		}
-		r.log.Error("reload refused, everything stays as it was", "error", why)
+		r.log.Error(name+" refused, everything stays as it was", "error", why)
 		if err := r.parts.record(audit.Entry{Kind: audit.KindReload, Note: "refused: " + why}); err != nil {
 			r.log.Warn("record a refused reload", "error", err)
 		}
 		return done, err
 	}
-	r.log.Info("reloaded", "changed", done.Changed, "policy", done.Policy, "data", done.Data, "devices", done.Devices, "ended", done.Ended)
+	r.log.Info("reloaded", "changed", done.Changed, "policy", done.Policy, "data", done.Data, "devices", done.Devices, "ended", done.Ended, "handed_over", done.HandedOver)
 	return done, nil
 }
 
-// apply makes what the files say what decisions rest on. On an error nothing has changed.
-func (r *reloader) apply(ctx context.Context) (reloaded, error) {
-	done := reloaded{Schema: "cordon.reload/v1", Devices: []string{}}
-	c, err := config.Load(r.file)
+// reload brings in what the files say. r.mu is held.
+func (r *reloader) reload(ctx context.Context, q changeRequest) (reloaded, error) {
+	text, err := config.Read(r.file)
+	if err != nil {
+		return reloaded{}, err
+	}
+	if r.trial != nil && !r.isFile() { // the policy only, and the program
+		text = r.text
+	}
+	return r.bring(ctx, text, r.trial, q.Force)
+}
+
+// unchanged is the outcome of what changes nothing.
+func (r *reloader) unchanged() reloaded {
+	engine := r.parts.inForce()
+	rev, data := engine.Revision(), engine.Data()
+	return reloaded{Schema: "cordon.reload/v1", Policy: rev, Data: data, OldPolicy: rev, OldData: data, Devices: []string{}}
+}
+
+// bring makes a configuration, on trial or not, and the policy that it names what decisions rest
+// on. On an error nothing has changed. r.mu is held.
+func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool) (reloaded, error) {
+	done := r.unchanged()
+	c, err := config.Parse(r.file, text)
 	if err != nil {
 		return done, err
 	}
@@ -147,21 +216,29 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 	if source.state != nil {
 		done.Revision, done.Workspace = source.state.Current.Number, workspace(c, source)
 	}
-	for i := range c.Devices {
-		if is := deviceFacts(&c.Devices[i]); !reflect.DeepEqual(is, deviceFacts(&r.config.Devices[i])) {
-			done.Devices = append(done.Devices, is.ID)
-		}
+	done.Devices, done.Tests, done.HandedOver = changedDevices(r.config, c), tests, needHandover(r.config, c)
+	if programChanged() {
+		done.HandedOver = append(done.HandedOver, "the program")
 	}
-	done.Tests = tests
+	if force && len(done.HandedOver) == 0 {
+		done.HandedOver = []string{"nothing but the command"}
+	}
 	if err := r.replace(&done, source, c); err != nil {
 		return done, err
 	}
-	r.config = c
+	if len(done.HandedOver) == 0 {
+		r.config, r.text = c, text
+		return done, nil
+	}
+	if err := r.handOver(ctx, inheritance{text, t}); err != nil {
+		return done, err
+	}
+	done.Process, done.OldProcess, done.Staying = r.heir.Load().PID(), os.Getpid(), r.parts.gateway.Sessions()
 	return done, nil
 }
 
-// replace puts a proven policy and the devices of a configuration in force, under what stands
-// for a time. mu is held.
+// replace makes what is configured what decisions rest on, and says in done what that is. If a
+// new process is needed for it, it is only recorded: nothing decides by it before the log knows.
 func (r *reloader) replace(done *reloaded, source *policySource, c *config.Config) error {
 	standing := r.parts.standing
 	standing.mu.Lock() // no grant begins meanwhile
@@ -173,18 +250,36 @@ func (r *reloader) replace(done *reloaded, source *policySource, c *config.Confi
 	}
 	done.OldPolicy, done.OldData = r.parts.policy.Revision(), r.parts.policy.Data()
 	done.Policy, done.Data = ground.policy.Revision(), ground.policy.Data()
-	done.Changed = done.Policy != done.OldPolicy || done.Data != done.OldData || len(done.Devices) > 0 || done.Bundle != nil
+	done.Changed = done.Policy != done.OldPolicy || done.Data != done.OldData || len(done.Devices) > 0 || len(done.HandedOver) > 0 || done.Bundle != nil
 	if !done.Changed {
 		return nil
 	}
-	// It decides nothing before the log knows of it.
 	e := audit.Entry{Kind: audit.KindReload, Note: done.note(), Decision: policy.Decision{Revision: done.Policy, Data: done.Data}}
 	if err := r.parts.record(e); err != nil {
 		return fmt.Errorf("record the reload: %w", err)
 	}
-	r.parts.source, r.parts.configured = source, configured
-	done.Ended = r.parts.put(ground)
+	if len(done.HandedOver) == 0 {
+		r.parts.source, r.parts.configured = source, configured
+		done.Ended = r.parts.put(ground)
+	}
 	return nil
+}
+
+// changedDevices names the devices that policy sees differently: new ones and gone ones too.
+func changedDevices(old, new *config.Config) []string {
+	was := map[string]policy.Device{}
+	for i := range old.Devices {
+		was[old.Devices[i].ID] = deviceFacts(&old.Devices[i])
+	}
+	names := []string{}
+	for i := range new.Devices {
+		is := deviceFacts(&new.Devices[i])
+		if !reflect.DeepEqual(is, was[is.ID]) {
+			names = append(names, is.ID)
+		}
+		delete(was, is.ID)
+	}
+	return append(names, slices.Sorted(maps.Keys(was))...)
 }
 
 // note is what the log says of a reload besides the new digests.
@@ -204,6 +299,9 @@ func (d *reloaded) note() string {
 	} else if n > 0 {
 		parts = append(parts, "facts of "+strings.Join(d.Devices, ", "))
 	}
+	if len(d.HandedOver) > 0 {
+		parts = append(parts, "a new process takes over, for "+strings.Join(d.HandedOver, ", "))
+	}
 	return strings.Join(parts, "; ")
 }
 
@@ -211,7 +309,7 @@ func (d *reloaded) note() string {
 // take two people or come as bundles, what is in force.
 func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policySource, int, error) {
 	f := r.parts.source
-	if f.state == nil && f.bundles == nil {
+	if f.state == nil && f.bundles == nil || !c.Policy.Approval.Needed() && !c.Policy.Bundle.Used() {
 		engine, tests, err := provenPolicy(ctx, c)
 		return &policySource{current: engine}, tests, err
 	}
@@ -258,8 +356,23 @@ func provenEngine(ctx context.Context, c *config.Config, engine *rego.Engine) (i
 	return len(results), placed(err)
 }
 
-// needRestart names what differs and is not only told to policy.
+// needRestart names what differs and cannot be changed but by a restart: whose log it is.
 func needRestart(old, new *config.Config) (names []string) {
+	for _, d := range []struct{ name, was, is string }{
+		{"gateway.name", old.Gateway.Name, new.Gateway.Name},
+		{"gateway.state", old.Gateway.State, new.Gateway.State},
+		{"identity.trust_domain", old.Identity.TrustDomain, new.Identity.TrustDomain},
+		{"audit.dir", old.Audit.Dir, new.Audit.Dir},
+	} {
+		if d.was != d.is {
+			names = append(names, d.name)
+		}
+	}
+	return names
+}
+
+// needHandover names what differs and is not only told to policy.
+func needHandover(old, new *config.Config) (names []string) {
 	differs := func(name string, was, is any) {
 		if !reflect.DeepEqual(was, is) {
 			names = append(names, name)

@@ -1,76 +1,166 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/gateway/handover"
+	"cordon/gateway/segment"
 )
 
 // reloadTimeout bounds a reload. Tests may take long; sessions do not wait for them.
 const reloadTimeout = time.Minute
 
-// reloader brings what was edited into a running gateway: the policy, and what policy is told
-// about devices. It is done as a whole or not at all.
+// reloader brings what was edited into a running gateway: the policy and what policy is told
+// about devices at once, everything else by way of a new process (handover.go). It is done as a
+// whole or not at all.
 type reloader struct {
-	parts *assembly
-	file  string // the configuration
-	log   *slog.Logger
+	parts     *assembly
+	file      string // the configuration
+	log       *slog.Logger
+	systemd   notifier
+	old       *handover.Predecessor // whose last sessions go on; nil: this process took over from none
+	lifeline  *os.File              // what keeps the segment helper alive; nil: it is not ours
+	following sync.WaitGroup        // old
 
 	control *control
 	signals chan os.Signal
+	serving context.Context
+	leave   context.CancelFunc // ends serving
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	updates *updates // of bundles; nil: there are none
 
-	mu     sync.Mutex     // one at a time
-	config *config.Config // as it is in force
+	mu        sync.Mutex // one change at a time
+	listeners []net.Listener
+	unwatch   func()         // stops watching segments
+	config    *config.Config // as it is in force
+	text      []byte         // the same, as it was written
+	trial     *trial         // nil: what is in force is meant to stay
+
+	heir atomic.Pointer[handover.Successor] // the process that has taken over; nil: none has
 }
 
-// acceptReloads lets parts be reloaded, by SIGHUP and over the control socket, and serves what
-// else is asked there. Close the reloader before parts.
-func acceptReloads(parts *assembly, file string, log *slog.Logger) (*reloader, error) {
-	r := &reloader{parts: parts, file: file, log: log, config: parts.config, signals: make(chan os.Signal, 1)}
-	var err error
-	if r.updates, err = openUpdates(parts); err != nil {
+// prepare makes everything that serving takes. Close the reloader and its parts.
+func prepare(ctx context.Context, file string, keep segment.Keeper, old *handover.Predecessor, log *slog.Logger) (r *reloader, err error) {
+	r = &reloader{file: file, log: log, old: old, systemd: serviceManager(), signals: make(chan os.Signal, 1), unwatch: func() {}}
+	if err := r.inherit(); err != nil {
 		return nil, err
 	}
-	r.control, err = listenControl(parts.config.Gateway.State, map[string]verb{
-		"reload": func(ctx context.Context, _ string, _ json.RawMessage) (any, error) { return r.reload(ctx) },
-		"access": parts.answerAccess, "emergency": parts.answerEmergency,
-		"bundle": r.answerBundle,
-		"policy": r.policyStep,
-	}, log)
+	if r.config, err = config.Parse(file, r.text); err != nil {
+		return nil, err
+	}
+	parts, err := assembleFrom(ctx, r.config, old, log)
 	if err != nil {
 		return nil, err
 	}
-	signal.Notify(r.signals, syscall.SIGHUP)
-	ctx, stop := context.WithCancel(context.Background())
-	r.stop = stop
-	parts.standing.advance(time.Now())
-	r.running.Go(func() { r.followSignals(ctx) })
-	r.running.Go(func() { parts.standing.follow(ctx) })
-	if r.updates != nil {
-		r.running.Go(func() { r.followBundles(ctx) })
+	defer func() {
+		if err != nil {
+			parts.close()
+		}
+	}()
+	r.parts = parts
+	if err := parts.enter(ctx, keep, log); err != nil {
+		return nil, err
+	}
+	if r.listeners, err = r.parts.gateway.Listen(); err != nil {
+		return nil, failure{Code: "listen", Message: err.Error(), Exit: exitConflict, Err: err,
+			Try: []string{"another process may hold the address: ss -ltnp", "cordon device list"}}
+	}
+	var taken net.Listener
+	if old != nil {
+		if taken, err = old.Listener(controlName); err != nil {
+			return nil, err
+		}
+	}
+	if r.updates, err = openUpdates(parts); err == nil {
+		if r.control, err = openControl(r.config.Gateway.State, taken, log); err != nil && r.updates != nil {
+			r.updates.source.Close()
+		}
+	}
+	if err != nil {
+		for _, l := range r.listeners {
+			l.Close()
+		}
+		return nil, err
 	}
 	return r, nil
 }
 
-// close waits for a reload that is going on, which is broken off.
-func (r *reloader) close() {
+// begin lets the gateway be changed, by SIGHUP and over the control socket, while it serves.
+func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
+	r.serving, r.leave = serving, leave
+	ctx, stop := context.WithCancel(serving)
+	r.stop = stop
+	r.unwatch = r.parts.watchSegments(r.log)
+	if r.trial == nil {
+		r.forgetTrial()
+	} else {
+		r.trial.begin()
+	}
+	r.parts.standing.advance(time.Now())
+	if r.old == nil {
+		r.systemd.tell("READY=1")
+	} else {
+		r.follow()
+	}
+	signal.Notify(r.signals, syscall.SIGHUP)
+	r.control.serve(r.verbs())
+	r.running.Go(func() { r.followSignals(ctx) })
+	r.running.Go(func() { r.parts.standing.follow(ctx) })
+	if r.updates != nil {
+		r.running.Go(func() { r.followBundles(ctx) })
+	}
+	r.running.Go(func() { r.keepTrial(ctx) })
+	r.running.Go(func() { r.watchdog(ctx) })
+}
+
+// end waits until nothing is changed any more, and until the process that this one took over
+// from has no sessions: an entry of its own may still come.
+func (r *reloader) end() {
+	if !r.handedOver() {
+		r.systemd.tell("STOPPING=1")
+	}
 	signal.Stop(r.signals)
 	r.stop()
-	r.control.close()
+	r.control.hush()
+	if r.old != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), r.config.Limits.DrainTimeout+drainSlack)
+		defer cancel()
+		r.old.End(ctx)
+		r.old.Close()
+		r.following.Wait()
+	}
+	if heir := r.heir.Load(); heir != nil {
+		heir.Close()
+	}
 	r.running.Wait()
+	r.unwatch()
+}
+
+// drainSlack is how much longer than Limits.DrainTimeout a drain may take.
+const drainSlack = 5 * time.Second
+
+// close gives up what prepare opened besides the parts.
+func (r *reloader) close() {
+	r.control.close(!r.handedOver() && r.parts.log.Mine())
 	if r.updates != nil {
 		r.updates.source.Close()
+	}
+	for _, l := range r.listeners {
+		l.Close()
 	}
 }
 
@@ -80,7 +170,35 @@ func (r *reloader) followSignals(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.signals:
-			r.reload(ctx)
+			r.refresh(ctx, changeRequest{})
 		}
 	}
+}
+
+// changeRequest is what is asked of a verb that changes what the gateway runs with.
+type changeRequest struct {
+	Force  bool          `json:"force,omitempty"`  // reload: a new process takes over in any case
+	Config []byte        `json:"config,omitempty"` // try: the text of a configuration
+	For    time.Duration `json:"for,omitempty"`    // try: how long it may stay unconfirmed
+}
+
+// verbs are what a running gateway is asked for over the control socket.
+func (r *reloader) verbs() map[string]verb {
+	changes := map[string]change{"reload": r.refresh}
+	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
+		changes[name] = func(ctx context.Context, q changeRequest) (reloaded, error) { return r.change(ctx, name, do, q) }
+	}
+	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle}
+	for name, do := range changes {
+		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
+			var q changeRequest
+			d := json.NewDecoder(bytes.NewReader(asked))
+			d.DisallowUnknownFields()
+			if err := d.Decode(&q); err != nil {
+				return nil, fmt.Errorf("read what is asked of %s: %w", name, err)
+			}
+			return do(ctx, q)
+		}
+	}
+	return verbs
 }

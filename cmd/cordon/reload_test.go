@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -49,6 +50,11 @@ func reloadsRefused(t *testing.T, cordon string) {
 		}
 	}
 	serves("R0")
+	blocker, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocker.Close()
 	if info, err := os.Stat(filepath.Join(s.gw(), "state", controlName)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the control socket is open to others: %v, %v", info.Mode(), err)
 	}
@@ -61,8 +67,8 @@ func reloadsRefused(t *testing.T, cordon string) {
 		{"a rule its tests do not allow", policyFile("cordon.rego"), `in_use if input.device.state in {"active", "maintenance"}`,
 			`in_use if input.device.state in {"active", "maintenance", "quarantined"}`, "policy.test", "tests fail"},
 		{"a missing patch", policyFile("patches.rego"), "intellivue-results-only", "intellivue-anything", "policy.", "intellivue"},
-		{"a listener", filepath.Join(s.gw(), "cordon.yaml"), s.listen, freeAddress(t), "reload.restart", "devices.mon-7.services.hl7"},
-		{"a limit", filepath.Join(s.gw(), "cordon.yaml"), "sessions: 4096", "sessions: 17", "reload.restart", "limits"},
+		{"the gateway's name", filepath.Join(s.gw(), "cordon.yaml"), "name: cordon", "name: another", "reload.restart", "gateway.name"},
+		{"a listener that is taken", filepath.Join(s.gw(), "cordon.yaml"), s.listen, blocker.Addr().String(), "listen", "address already in use"},
 		{"no YAML", filepath.Join(s.gw(), "cordon.yaml"), "version: 1", "version: [", "config.", "cordon.yaml"},
 	} {
 		text, err := os.ReadFile(edit.file)
@@ -322,7 +328,7 @@ func reloadsUnderLoad(t *testing.T, cordon string) {
 	s.account(t, l, false)
 }
 
-// What a running gateway cannot change is named. Every field of a device is either told to
+// What a running process cannot change is named. Every field of a device is either told to
 // policy or among that.
 func TestNeedRestart(t *testing.T) {
 	live := []string{"Profile", "Class", "Criticality", "Labels", "State"}
@@ -351,9 +357,9 @@ func TestNeedRestart(t *testing.T) {
 			return
 		}
 		in.FieldByIndex(field.Index).Set(value)
-		names := needRestart(&config.Config{Devices: []config.Device{{ID: "a"}}}, whole)
+		names := needHandover(&config.Config{Devices: []config.Device{{ID: "a"}}}, whole)
 		if (len(names) == 0) != mayChange {
-			t.Errorf("%s changed: %q need a restart", field.Name, names)
+			t.Errorf("%s changed: %q need a new process", field.Name, names)
 		}
 	}
 	for field := range fieldsOf(reflect.TypeFor[config.Device]()) {
@@ -391,4 +397,10 @@ func fieldsOf(of reflect.Type) func(func(reflect.StructField) bool) {
 			}
 		}
 	}
+}
+
+// askReload asks the gateway whose state directory this is.
+func askReload(ctx context.Context, state string) (done reloaded, err error) {
+	err = askChange(ctx, state, "reload", changeRequest{}, &done)
+	return done, err
 }

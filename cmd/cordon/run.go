@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/gateway/audit"
+	"cordon/gateway/handover"
+	"cordon/gateway/segment"
 )
 
 func runCommand(a *app) *cobra.Command {
@@ -19,56 +23,57 @@ func runCommand(a *app) *cobra.Command {
 		Long: `Run the gateway in the foreground. One line on standard error says that it is
 ready; with --json it is an object of schema cordon.ready/v1. SIGTERM and SIGINT stop
 accepting, let sessions end (limits.drain_timeout) and then close them. SIGHUP reads the
-policy and the devices' states and labels again, see "cordon reload".`,
+policy and the configuration again, see "cordon reload".`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log := a.newLogger(a.stderr)
-			if err := a.shedNetAdmin(c.Flags()); err != nil {
-				return cannot("run", err)
+			old, err := handover.Inherit()
+			if err == nil && old == nil {
+				err = a.shedNetAdmin(c.Flags())
 			}
-			parts, err := assemble(c.Context(), a.config(), log)
 			if err != nil {
 				return cannot("run", err)
 			}
-			if err := parts.enter(c.Context(), helper{socket}, log); err != nil {
-				parts.close()
-				return cannot("run", err)
-			}
-			listeners, err := parts.gateway.Listen()
-			if err != nil {
-				parts.close()
-				return failure{Code: "listen", Message: "cannot run: " + err.Error(), Exit: exitConflict, Err: err,
-					Try: []string{"another process may hold the address: ss -ltnp", "cordon device list"}}
-			}
-			if err := parts.note(audit.KindStart); err != nil {
-				parts.close()
-				return cannot("run", err)
-			}
-			parts.watchSegments(log)
-			reloads, err := acceptReloads(parts, a.config(), log)
-			if err != nil {
-				parts.close()
-				return cannot("run", err)
-			}
-			a.ready(parts, listeners)
-			err = parts.gateway.Serve(c.Context(), listeners)
-			reloads.close()
-			noted := parts.note(audit.KindStop)
-			for _, e := range []error{parts.close(), noted} {
-				if err == nil {
-					err = e
-				}
-			}
-			return err
+			return a.serve(c.Context(), helper{socket}, old)
 		},
 	}
 	segmentSocketFlag(c, &socket)
 	return c
 }
 
-// note records that the gateway starts or stops, with which policy, and what stands beside it.
-func (p *assembly) note(kind audit.Kind) error {
-	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + p.source.summary() + p.standing.summary()}
+// serve runs the gateway until ctx is done or another process has taken over and no session
+// is left here. old is the process to take over from, or nil.
+func (a *app) serve(ctx context.Context, keep segment.Keeper, old *handover.Predecessor) error {
+	log := a.newLogger(a.stderr)
+	r, err := prepare(ctx, a.config(), keep, old, log)
+	if err != nil {
+		err = cannot("run", err)
+		if old != nil {
+			refuse(old, err)
+		}
+		return err
+	}
+	if err := r.start(ctx); err != nil {
+		r.close()
+		r.parts.close()
+		return cannot("run", err)
+	}
+	serving, leave := context.WithCancel(ctx)
+	defer leave()
+	r.begin(serving, leave)
+	a.ready(r.parts, r.listeners)
+	err = r.parts.gateway.Serve(serving, r.listeners)
+	r.end()
+	if !r.handedOver() {
+		err = errors.Join(err, r.parts.note(audit.KindStop, ""))
+	}
+	r.close()
+	return errors.Join(err, r.parts.close())
+}
+
+// note records that the gateway starts or stops, and how, with which policy, and what stands
+// beside it.
+func (p *assembly) note(kind audit.Kind, how string) error {
+	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + how + p.source.summary() + p.standing.summary()}
 	engine := p.inForce()
 	e.Decision.Revision, e.Decision.Data = engine.Revision(), engine.Data()
 	return p.record(e)

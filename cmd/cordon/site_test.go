@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,8 +159,9 @@ type daemon struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once it was waited for
 
-	mu  sync.Mutex
-	log bytes.Buffer // standard error behind the ready line
+	mu   sync.Mutex
+	log  bytes.Buffer // standard error behind the ready line
+	pids []int        // of the process that was started, and of those that have taken over
 }
 
 // serve starts the gateway and waits for its ready line.
@@ -198,9 +200,18 @@ func (d *daemon) watch(stderr io.Reader, ready chan<- bool) {
 	defer close(d.exited)
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
-		var line struct{ Schema string }
+		var line struct {
+			Schema string
+			PID    int
+		}
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Schema == "cordon.ready/v1" {
-			ready <- true
+			d.mu.Lock()
+			d.pids = append(d.pids, line.PID)
+			d.mu.Unlock()
+			select {
+			case ready <- true:
+			default: // another process has taken over
+			}
 			continue
 		}
 		d.mu.Lock()
@@ -223,7 +234,7 @@ func (d *daemon) logged() string {
 // stop ends the gateway as systemd would and returns its exit code.
 func (d *daemon) stop(t *testing.T) int {
 	t.Helper()
-	d.cmd.Process.Signal(syscall.SIGTERM)
+	syscall.Kill(d.leader(), syscall.SIGTERM)
 	select {
 	case <-d.exited:
 	case <-time.After(patience):
@@ -233,10 +244,31 @@ func (d *daemon) stop(t *testing.T) int {
 	return d.cmd.ProcessState.ExitCode()
 }
 
-// kill ends it as a power failure would.
+// kill ends it as a power failure would, with every process that has taken over.
 func (d *daemon) kill() {
 	d.cmd.Process.Kill()
+	for _, pid := range d.processes()[1:] {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.HasPrefix(exe, d.cmd.Path) { // it is still that one
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 	<-d.exited
+}
+
+// processes are those that have been ready, the first one first.
+func (d *daemon) processes() []int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.pids) == 0 {
+		return []int{d.cmd.Process.Pid}
+	}
+	return slices.Clone(d.pids)
+}
+
+// leader is the process that accepts.
+func (d *daemon) leader() int {
+	all := d.processes()
+	return all[len(all)-1]
 }
 
 // write writes a file of the site and returns its path.

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/gateway/audit"
+	"cordon/gateway/handover"
 	"cordon/policy"
 	"cordon/policy/access"
 	"cordon/policy/rego"
@@ -46,7 +47,9 @@ type standing struct {
 	mu     sync.Mutex
 	ledger access.Ledger
 	damage error  // why the file could not be read
+	unkept bool   // the file could not be written, and what is in force is not in it
 	late   []note // of what came into force without its entry
+	given  bool   // another process has the file now
 }
 
 // note is the entry about what became of a fact.
@@ -148,6 +151,7 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 			}
 		}
 	}
+	s.unkept = s.unkept || done.Unkept != ""
 	done.Ended = s.enforce(next, ground)
 	return done, nil
 }
@@ -210,7 +214,28 @@ func (s *standing) keep(l access.Ledger) error {
 	if err := os.Mkdir(filepath.Dir(s.path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return l.Write(s.path)
+	err := l.Write(s.path)
+	s.unkept = s.unkept && err != nil
+	return err
+}
+
+// moved reports whether another process has the file now.
+func (s *standing) moved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given
+}
+
+// settle makes the file what another process may go by. mu is held from then on, until the other has it.
+func (s *standing) settle() error {
+	if !s.unkept {
+		return nil
+	}
+	if err := s.keep(s.ledger); err != nil {
+		return failure{Code: "access.unkept", Message: "what is quarantined is in force, and cannot be kept for another process: " + err.Error(), Err: err,
+			Try: []string{"free space where gateway.state is, and repeat it"}}
+	}
+	return nil
 }
 
 // moves are the facts that get to another phase from a to b, or are reviewed or overdue then.
@@ -232,6 +257,9 @@ func (s *standing) advance(now time.Time) (again time.Duration) {
 	defer s.mu.Unlock()
 	if !s.catchUp() {
 		again = accessRetry
+	}
+	if s.given {
+		return max(again, accessWatch)
 	}
 	next, events := s.ledger.Advance(now)
 	if s.damage == nil && len(events) > 0 {
@@ -265,7 +293,8 @@ func (s *standing) catchUp() bool {
 	return true
 }
 
-// follow has begin and end what the clock says, until ctx is done.
+// follow has begin and end what the clock says, until ctx is done. Once another process does it, it
+// only sees to entries that are late.
 func (s *standing) follow(ctx context.Context) {
 	for {
 		select {
@@ -336,7 +365,7 @@ func endedNote(f *access.Fact) note {
 }
 
 // recordIn makes an entry within the time that a change of access has.
-func recordIn(log *audit.Log) func(audit.Entry) error {
+func recordIn(log handover.Appender) func(audit.Entry) error {
 	return func(e audit.Entry) error {
 		ctx, cancel := context.WithTimeout(context.Background(), accessRecord)
 		defer cancel()

@@ -47,6 +47,9 @@ func (a *assembly) answerAccess(_ context.Context, by string, asked json.RawMess
 func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.given {
+		return accessAnswer{}, errMoved
+	}
 	if s.damage != nil {
 		return accessAnswer{}, unreadable(s.path, s.damage)
 	}
@@ -93,6 +96,9 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 func (s *standing) apply(now time.Time, change func(access.Ledger) (access.Ledger, access.Fact, note, error)) (f access.Fact, done changed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.given {
+		return f, done, errMoved
+	}
 	if s.damage != nil {
 		return f, done, unreadable(s.path, s.damage)
 	}

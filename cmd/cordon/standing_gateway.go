@@ -13,7 +13,8 @@ import (
 )
 
 // stand puts what stands for a time over the policy and the devices, before anything is decided. What the
-// clock has begun and ended since is for standing.advance, which records it.
+// clock has begun and ended since is for standing.advance, which records it. A process that takes over does
+// it again once the file is its own.
 func (a *assembly) stand(log *slog.Logger) error {
 	a.configured = inForce{a.source.current, a.source.candidate, configuredFacts(a.config)}
 	a.standing = openStanding(a.config, recordIn(a.log), a, log)
@@ -52,11 +53,14 @@ func (a *assembly) prepare(configured inForce, l access.Ledger, damage error) (i
 	return ground, keepRevision(a.config, ground.policy)
 }
 
-// put brings into force what was prepared, and returns how many live sessions that ends.
-// standing.mu is held, but for the start.
+// put brings into force what was prepared, here and in the processes before, and returns how many live
+// sessions that ends. Whatever changes what decisions rest on comes through here. standing.mu is held, but
+// for the start.
 func (a *assembly) put(ground inForce) int {
-	a.policy = ground.policy
-	return a.gateway.Replace(a.decider(ground), ground.devices)
+	a.policy, a.candidate, a.devices = ground.policy, ground.candidate, ground.devices
+	elsewhere := a.tellOld()
+	ended := a.gateway.Replace(a.decider(ground), ground.devices)
+	return ended + elsewhere()
 }
 
 // inForce is the policy that decides.

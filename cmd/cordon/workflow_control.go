@@ -24,6 +24,9 @@ func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMess
 		return nil, fmt.Errorf("read the step: %w", err)
 	}
 	done, err := r.makeStep(ctx, by, &s)
+	if errors.Is(err, errMoved) {
+		return nil, err
+	}
 	if err != nil {
 		r.log.Error("step of a policy refused, everything stays as it was", "step", s.Do, "error", err)
 		return nil, err
@@ -46,6 +49,9 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepD
 	s.prove(ctx, c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.handedOver() {
+		return done, errMoved
+	}
 	parts := r.parts
 	parts.standing.mu.Lock() // no grant begins meanwhile
 	defer parts.standing.mu.Unlock()

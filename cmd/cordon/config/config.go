@@ -251,6 +251,7 @@ type Limits struct {
 	DialTimeout       time.Duration // For the device to accept a connection, 100ms to 1m. Default: 5s.
 	DecisionTimeout   time.Duration // For the policy to answer, 1ms to 10s. Default: 500ms.
 	DrainTimeout      time.Duration // For sessions to end after SIGTERM before they are cut, 0s to 10m. Default: 10s.
+	HandoverTimeout   time.Duration // For sessions to end by themselves after another process of the gateway has taken over, 0s to 168h. Default: 1h.
 	WindowMemory      int64         // Memory for bytes in flight, 1MiB to 64GiB. Default: 256MiB.
 }
 

@@ -239,7 +239,7 @@ func (d *decoder) audit(n *node, dir string) Audit {
 
 func (d *decoder) limits(n *node) Limits {
 	l := Limits{Sessions: 4096, SessionsPerSource: 256, HandshakeTimeout: 5 * time.Second,
-		DialTimeout: 5 * time.Second, DecisionTimeout: 500 * time.Millisecond, DrainTimeout: 10 * time.Second, WindowMemory: 256 << 20}
+		DialTimeout: 5 * time.Second, DecisionTimeout: 500 * time.Millisecond, DrainTimeout: 10 * time.Second, HandoverTimeout: time.Hour, WindowMemory: 256 << 20}
 	d.object(n, fields{
 		"sessions":            func(n *node) { l.Sessions = d.integer(n, 1, 1_000_000) },
 		"sessions_per_source": func(n *node) { l.SessionsPerSource = d.integer(n, 1, 1_000_000) },
@@ -248,6 +248,7 @@ func (d *decoder) limits(n *node) Limits {
 		"dial_timeout":        func(n *node) { l.DialTimeout = d.duration(n, 100*time.Millisecond, time.Minute) },
 		"decision_timeout":    func(n *node) { l.DecisionTimeout = d.duration(n, time.Millisecond, 10*time.Second) },
 		"drain_timeout":       func(n *node) { l.DrainTimeout = d.duration(n, 0, 10*time.Minute) },
+		"handover_timeout":    func(n *node) { l.HandoverTimeout = d.duration(n, 0, 168*time.Hour) },
 		"window_memory":       func(n *node) { l.WindowMemory = d.size(n, 1<<20, 64<<30) },
 	})
 	return l

@@ -110,7 +110,7 @@ func TestLoad(t *testing.T) {
 		Policy: Policy{Dir: "testdata/rules", Approval: Approval{Authors: []string{"security", "biomed"}, Approvers: []string{"security-lead"}}},
 		Audit:  Audit{Dir: "testdata/log", Checkpoint: 30 * time.Second},
 		Limits: Limits{Sessions: 10, SessionsPerSource: 5, HandshakeTimeout: 3 * time.Second, IdleTimeout: 2 * time.Hour, DialTimeout: 2 * time.Second,
-			DecisionTimeout: 500 * time.Millisecond, DrainTimeout: 0, WindowMemory: 64 << 20},
+			DecisionTimeout: 500 * time.Millisecond, DrainTimeout: 0, HandoverTimeout: time.Hour, WindowMemory: 64 << 20},
 		BreakGlass: BreakGlass{Roles: []string{"nurse-manager"}, Groups: []string{"icu-lead"}, Reviewers: []string{"privacy"}, Duration: 15 * time.Minute, Max: 2 * time.Hour,
 			DeviceClasses: []string{"imaging/*", "monitor/bedside"}},
 		Alarms: Alarms{Syslog: "unix:///dev/log", Webhook: Webhook{URL: "https://siem.hospital.example/cordon", SecretFile: "testdata/alarms.secret", TrustFile: "testdata/siem.pem"}},
@@ -134,7 +134,7 @@ func TestDefaults(t *testing.T) {
 		Policy:   Policy{Dir: "etc/policy"},
 		Audit:    Audit{Dir: "etc/state/audit", Checkpoint: time.Second},
 		Limits: Limits{4096, 256, 5 * time.Second, 0, 5 * time.Second, 500 * time.Millisecond,
-			10 * time.Second, 256 << 20},
+			10 * time.Second, time.Hour, 256 << 20},
 		BreakGlass: BreakGlass{Duration: 30 * time.Minute, Max: 4 * time.Hour},
 	}
 	if !reflect.DeepEqual(got, want) {
