@@ -1,0 +1,92 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// quarantineReaches quarantines a device whose session is two processes back.
+func quarantineReaches(t *testing.T, cordon string) {
+	s := makersSite(t, cordon)
+	d := s.serve(t)
+	stays, _ := s.asks(t, "engine", "A1")
+	s.access(t, "access", "grant", "vendor/acme", "--device", "mon-7", "--for", "1h", "--reason", "WO-881")
+	vendor, answer := s.asks(t, "acme", "V1")
+	if !strings.Contains(answer, "MSA|AA|V1") {
+		t.Fatalf("the vendor with a grant is answered %q", answer)
+	}
+	s.handOver(t, "--handover")
+	s.handOver(t, "--handover")
+	if answer := send(t, vendor, framed(message("QRY^A19", "V2", "2.3"))); !strings.Contains(answer, "MSA|AA|V2") {
+		t.Errorf("after two hand-overs the vendor is answered %q", answer)
+	}
+	var list []struct{ ID string }
+	s.decode(t, &list, "access", "list", "--json", "--dir", s.gw())
+	if len(list) != 1 {
+		t.Fatalf("the new process knows of %+v", list)
+	}
+	if done := s.access(t, "access", "end", list[0].ID, "--reason", "done"); done.Ended != 1 {
+		t.Errorf("the grant's end says %+v", done)
+	}
+	ends(t, "the session of the vendor", vendor)
+	began := time.Now()
+	if done := s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "it beacons"); done.Ended != 1 {
+		t.Errorf("the quarantine says %+v", done)
+	}
+	ends(t, "the session of the quarantined device", stays)
+	t.Logf("its session ended %v after the command began", time.Since(began))
+	var why []string
+	for _, e := range s.entries(t) {
+		if e.Note == "ended a live session" {
+			why = append(why, e.Reason)
+		}
+	}
+	if len(why) != 2 || why[1] != "device mon-7 is quarantined" {
+		t.Errorf("the log says of sessions that ended %q", why)
+	}
+	for _, pid := range d.processes()[:2] {
+		if !eventually(func() bool { return !alive(pid) }) {
+			t.Errorf("process %d has no sessions, and goes on", pid)
+		}
+	}
+	d.stop(t)
+	s.must(t, "audit", "verify", "--dir", s.gw())
+}
+
+// quarantineMeets quarantines a device ever later in a hand-over: the process before does it, or
+// the one behind.
+func quarantineMeets(t *testing.T, cordon string) {
+	s := makersSite(t, cordon)
+	d := s.serve(t)
+	began := time.Now()
+	s.handOver(t, "--handover")
+	whole := time.Since(began)
+	const times = 8
+	for i := range times {
+		stays, _ := s.asks(t, "engine", "A1")
+		asked := exec.CommandContext(t.Context(), cordon, "reload", "--handover", "--dir", s.gw())
+		if err := asked.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(whole * time.Duration(i) / times)
+		done := s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "it beacons")
+		if err := asked.Wait(); err != nil {
+			t.Errorf("the hand-over: %v", err)
+		}
+		if done.Ended != 1 {
+			t.Errorf("quarantined %d/%d into a hand-over: %+v", i, times, done)
+		}
+		ends(t, "the session of the quarantined device", stays)
+		if _, answer := s.asks(t, "engine", "A2"); !strings.Contains(answer, "MSA|AR|A2") {
+			t.Errorf("quarantined %d/%d into a hand-over, the device is answered for with %q", i, times, answer)
+		}
+		s.access(t, "device", "release", "mon-7", "--reason", "reimaged")
+		if notes := s.noted(t, done.Facts[0].ID); len(notes) != 2 {
+			t.Errorf("the log says of it %q", notes)
+		}
+	}
+	d.stop(t)
+	s.must(t, "audit", "verify", "--dir", s.gw())
+}
