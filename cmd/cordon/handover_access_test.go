@@ -1,10 +1,15 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // quarantineReaches quarantines a device whose session is two processes back.
@@ -63,30 +68,60 @@ func quarantineMeets(t *testing.T, cordon string) {
 	began := time.Now()
 	s.handOver(t, "--handover")
 	whole := time.Since(began)
-	const times = 8
+	const times = 4
 	for i := range times {
-		stays, _ := s.asks(t, "engine", "A1")
-		asked := exec.CommandContext(t.Context(), cordon, "reload", "--handover", "--dir", s.gw())
-		if err := asked.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(whole * time.Duration(i) / times)
-		done := s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "it beacons")
-		if err := asked.Wait(); err != nil {
-			t.Errorf("the hand-over: %v", err)
-		}
-		if done.Ended != 1 {
-			t.Errorf("quarantined %d/%d into a hand-over: %+v", i, times, done)
-		}
-		ends(t, "the session of the quarantined device", stays)
-		if _, answer := s.asks(t, "engine", "A2"); !strings.Contains(answer, "MSA|AR|A2") {
-			t.Errorf("quarantined %d/%d into a hand-over, the device is answered for with %q", i, times, answer)
-		}
-		s.access(t, "device", "release", "mon-7", "--reason", "reimaged")
-		if notes := s.noted(t, done.Facts[0].ID); len(notes) != 2 {
-			t.Errorf("the log says of it %q", notes)
-		}
+		s.quarantineDuring(t, d, func(int) { time.Sleep(whole * time.Duration(i) / times) })
 	}
+	// And when the new process has read what is quarantined, and has not taken over.
+	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := os.NewFile(uintptr(watch), "inotify")
+	defer events.Close()
+	if _, err := unix.InotifyAddWatch(watch, filepath.Join(s.gw(), "state", filepath.Dir(ledgerFile)), unix.IN_CLOSE_NOWRITE); err != nil {
+		t.Fatal(err)
+	}
+	s.quarantineDuring(t, d, func(heir int) {
+		events.SetReadDeadline(time.Now().Add(patience))
+		_, err := events.Read(make([]byte, 4096))
+		syscall.Kill(heir, syscall.SIGSTOP)
+		if err != nil {
+			t.Errorf("the new process reads no ledger: %v", err)
+		}
+	})
 	d.stop(t)
 	s.must(t, "audit", "verify", "--dir", s.gw())
+}
+
+// quarantineDuring hands over, and quarantines a device at the moment for which at waits.
+func (s *site) quarantineDuring(t *testing.T, d *daemon, at func(heir int)) {
+	t.Helper()
+	stays, _ := s.asks(t, "engine", "A1")
+	old := d.leader()
+	asked := exec.CommandContext(t.Context(), s.cordon, "reload", "--handover", "--dir", s.gw())
+	if err := asked.Start(); err != nil {
+		t.Fatal(err)
+	}
+	heir := 0
+	if !eventually(func() bool { heir = newest(t, old); return heir != 0 }) {
+		t.Fatal("no process is started")
+	}
+	at(heir)
+	done := s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "it beacons")
+	syscall.Kill(heir, syscall.SIGCONT)
+	if err := asked.Wait(); err != nil {
+		t.Errorf("the hand-over: %v", err)
+	}
+	if done.Ended != 1 {
+		t.Errorf("the quarantine says %+v", done)
+	}
+	ends(t, "the session of the quarantined device", stays)
+	if _, answer := s.asks(t, "engine", "A2"); !strings.Contains(answer, "MSA|AR|A2") {
+		t.Errorf("quarantined during a hand-over, the device is answered for with %q", answer)
+	}
+	s.access(t, "device", "release", "mon-7", "--reason", "reimaged")
+	if notes := s.noted(t, done.Facts[0].ID); len(notes) != 2 {
+		t.Errorf("the log says of it %q", notes)
+	}
 }

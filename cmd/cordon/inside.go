@@ -27,11 +27,16 @@ func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Log
 	a.segments = map[string]*segment.Segment{}
 	for _, p := range all {
 		a.segments[p.Name] = segment.New(keep, p)
-		found, err := keep.Findings(ctx, p)
+		err := keep.Agree(ctx, p)
 		if errors.Is(err, errNoHelper) {
 			return failure{Code: "segment.helper", Message: err.Error(), Exit: exitUnreachable, Err: err,
 				Try: []string{"systemctl start cordon-segment.socket", "as root, cordon run starts a helper by itself"}}
 		}
+		if err != nil {
+			return failure{Code: "segment.plan", Message: err.Error(), Exit: exitConflict, Err: err,
+				Try: []string{"systemctl restart cordon-segment: it reads the configuration again, and no session is cut", "journalctl -u cordon-segment"}}
+		}
+		found, err := keep.Findings(ctx, p)
 		if err != nil {
 			log.Error("segment not examined", "segment", p.Name, "error", err)
 		}

@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -72,6 +74,11 @@ func ask[T any](ctx context.Context, h helper, do func(*segment.Client) (T, erro
 	return do(c)
 }
 
+func (h helper) Agree(ctx context.Context, p segment.Plan) error {
+	_, err := ask(ctx, h, func(c *segment.Client) (struct{}, error) { return struct{}{}, c.Agree(ctx, p) })
+	return err
+}
+
 func (h helper) Dialer(ctx context.Context, p segment.Plan, to netip.AddrPort, client netip.Addr) (*os.File, error) {
 	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.Dialer(ctx, p, to, client) })
 }
@@ -111,15 +118,15 @@ func segmentHelperCommand(a *app) *cobra.Command {
 			if restart {
 				return a.restartHelper(ctx)
 			}
-			all, err := a.chosenPlans(nil)
-			if err != nil {
+			h := &segmentHelper{read: func() ([]segment.Plan, error) { return a.chosenPlans(nil) }, log: a.newLogger(a.stderr)}
+			var err error
+			if h.plans, err = h.read(); err != nil {
 				return cannot("help with segments", err)
 			}
 			listener, err := inherited()
 			if err != nil {
 				return cannot("help with segments", err)
 			}
-			h := &segmentHelper{plans: all, log: a.newLogger(a.stderr)}
 			return h.run(ctx, listener)
 		},
 	}
@@ -160,8 +167,55 @@ func inherited() (*net.UnixListener, error) {
 // segmentHelper answers the gateway. What it may do is what its own reading of the
 // configuration declares, whatever it is asked.
 type segmentHelper struct {
+	read func() ([]segment.Plan, error) // of the configuration as it is now
+	log  *slog.Logger
+
+	making  sync.Mutex     // held while segments are made
+	missing []segment.Plan // what could not be; it stays closed
+
+	mu    sync.Mutex
 	plans []segment.Plan
-	log   *slog.Logger
+}
+
+// Plans is part of segment.Declaration.
+func (h *segmentHelper) Plans() []segment.Plan {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.plans
+}
+
+// Reread is part of segment.Declaration. Sessions with devices that are declared as before go on; a
+// segment that is not declared any more stays as it is, for nobody.
+func (h *segmentHelper) Reread(ctx context.Context) error {
+	h.making.Lock()
+	defer h.making.Unlock()
+	all, err := h.read()
+	if err != nil {
+		return err
+	}
+	before := h.Plans()
+	h.mu.Lock()
+	h.plans = all
+	h.mu.Unlock()
+	var differ []segment.Plan
+	for _, p := range all {
+		if !slices.ContainsFunc(before, func(was segment.Plan) bool { return reflect.DeepEqual(was, p) }) {
+			differ = append(differ, p)
+		}
+	}
+	still := slices.DeleteFunc(h.missing, func(p segment.Plan) bool {
+		return !slices.ContainsFunc(all, func(is segment.Plan) bool { return reflect.DeepEqual(is, p) })
+	})
+	h.log.Info("read again what is declared", "segments", len(all), "differ", len(differ))
+	h.missing = append(still, h.setup(ctx, differ)...)
+	return nil
+}
+
+// mend tries again to make what could not be.
+func (h *segmentHelper) mend(ctx context.Context) {
+	h.making.Lock()
+	defer h.making.Unlock()
+	h.missing = h.setup(ctx, h.missing)
 }
 
 const (
@@ -174,14 +228,17 @@ const (
 func (h *segmentHelper) run(ctx context.Context, listener *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
-	missing := h.setup(ctx, h.plans)
+	h.missing = h.Plans()
+	h.mend(ctx)
 	var working sync.WaitGroup
 	defer working.Wait()
 	working.Go(func() {
-		for len(missing) > 0 {
+		tick := time.NewTicker(setupPause)
+		defer tick.Stop()
+		for {
 			select {
-			case <-time.After(setupPause):
-				missing = h.setup(ctx, missing)
+			case <-tick.C:
+				h.mend(ctx)
 			case <-ctx.Done():
 				return
 			}
@@ -201,7 +258,7 @@ func (h *segmentHelper) run(ctx context.Context, listener *net.UnixListener) err
 			defer func() { conn.Close(); <-slots }()
 			ctx, cancel := context.WithTimeout(ctx, helperPatience)
 			defer cancel()
-			if err := segment.Serve(ctx, conn, segment.Local{}, h.plans); err != nil && ctx.Err() == nil {
+			if err := segment.Serve(ctx, conn, segment.Local{}, h); err != nil && ctx.Err() == nil {
 				h.log.Warn("segment helper", "error", err)
 			}
 		})

@@ -95,8 +95,13 @@ func (w *ward) receive(t *testing.T) (storescp *background, dir string) {
 // send is a client that stores an image by mutual TLS.
 func (w *ward) send(t *testing.T, file string) outcome {
 	t.Helper()
+	return w.sendTo(t, "11112", file)
+}
+
+func (w *ward) sendTo(t *testing.T, port, file string) outcome {
+	t.Helper()
 	return w.runIn(t, "client", "storescu", "-v", "-xe", "-aet", "KIM", "-aec", "CT1",
-		"+tls", w.path("kim.key"), w.path("kim.pem"), "+cf", w.path("ca.pem"), "10.1.0.1", "11112", file)
+		"+tls", w.path("kim.key"), w.path("kim.pem"), "+cf", w.path("ca.pem"), "10.1.0.1", port, file)
 }
 
 // reach tries to open TCP connections to addresses, all at once, says something over each, and
@@ -317,6 +322,19 @@ func tellSegmentHelper(t *testing.T, cordon string) {
 		t.Errorf("the helper answers what is no request with %s", answer)
 	}
 	allowed("after requests that were refused")
+
+	// What is declared while both run is there after a reload.
+	w.edit(t, "cordon.yaml", "listen: 10.1.0.1:11112 }\n", "listen: 10.1.0.1:11112 }\n      more: { proto: dicom, port: 105, listen: 10.1.0.1:11113 }\n")
+	w.handOver(t)
+	name, args := w.in("device", "storescp", "+B", "-od", t.TempDir(), "-aet", "CT1", "105")
+	start(t, w.dir, name, args...).waitFor(t, "listening", func() bool {
+		return strings.Contains(w.runIn(t, "device", "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout, ":0069 ")
+	})
+	if out := w.sendTo(t, "11113", file); out.code != 0 {
+		t.Errorf("to a service that was added storescu exits with %d and says %s%s", out.code, out.stdout, out.stderr)
+	}
+	allowed("beside a service that was added")
+	w.isolated(t)
 }
 
 // helperSocket listens as cordon-segment.socket does.

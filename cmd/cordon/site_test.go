@@ -248,7 +248,7 @@ func (d *daemon) stop(t *testing.T) int {
 func (d *daemon) kill() {
 	d.cmd.Process.Kill()
 	for _, pid := range d.processes()[1:] {
-		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.HasPrefix(exe, d.cmd.Path) { // it is still that one
+		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.Contains(string(line), "\x00run\x00") { // it is still that one
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

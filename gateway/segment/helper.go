@@ -3,6 +3,8 @@ package segment
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,10 +33,19 @@ const (
 )
 
 type request struct {
-	Do      string         `json:"do"` // "dial", "listen", "inline", "instance", "dropped" or "findings"
+	Do      string         `json:"do"` // "agree", "dial", "listen", "inline", "instance", "dropped" or "findings"
 	Segment string         `json:"segment"`
 	Address netip.AddrPort `json:"address,omitzero"`
 	Client  netip.Addr     `json:"client,omitzero"` // for whom to dial
+	Plan    string         `json:"plan,omitempty"`  // what the client goes by, as Plan.digest writes it: to agree
+}
+
+// Declaration is what a helper goes by.
+type Declaration interface {
+	// Plans are the plans as they were read last.
+	Plans() []Plan
+	// Reread reads them again, and makes the segments that differ anew.
+	Reread(ctx context.Context) error
 }
 
 type reply struct {
@@ -46,7 +57,10 @@ type reply struct {
 // Serve answers a Client at the other end of conn, one request after the other, until that
 // end is closed (then it returns nil) or ctx is done. A message that is none ends it: its
 // sender is not to be trusted. The caller closes conn.
-func Serve(ctx context.Context, conn *net.UnixConn, keep Local, plans []Plan) error {
+//
+// A client that goes by another plan has what is declared read again: it chooses when, and not
+// what.
+func Serve(ctx context.Context, conn *net.UnixConn, keep Local, declared Declaration) error {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	b := make([]byte, maxRequest+1)
@@ -71,17 +85,20 @@ func Serve(ctx context.Context, conn *net.UnixConn, keep Local, plans []Plan) er
 		if d.More() {
 			return errors.New("read a request for a segment: more than one")
 		}
-		if err := answer(ctx, conn, keep, plans, q); err != nil {
+		if err := answer(ctx, conn, keep, declared, q); err != nil {
 			return fmt.Errorf("answer a request for segment %.40q: %w", q.Segment, err)
 		}
 	}
 }
 
-func answer(ctx context.Context, conn *net.UnixConn, keep Local, plans []Plan, q request) error {
+func answer(ctx context.Context, conn *net.UnixConn, keep Local, declared Declaration, q request) error {
 	var r reply
 	var file *os.File
 	err := fmt.Errorf("segment %.40q: there is no such plan", q.Segment)
-	if i := slices.IndexFunc(plans, func(p Plan) bool { return p.Name == q.Segment }); i >= 0 {
+	plans := declared.Plans()
+	if i := planned(plans, q.Segment); q.Do == "agree" {
+		err = agree(ctx, declared, q)
+	} else if i >= 0 {
 		switch q.Do {
 		case "dial":
 			file, err = keep.Dialer(ctx, plans[i], q.Address, q.Client)
@@ -125,6 +142,40 @@ func answer(ctx context.Context, conn *net.UnixConn, keep Local, plans []Plan, q
 	return err
 }
 
+// planned is where the plan of that name is; -1: nowhere.
+func planned(plans []Plan, name string) int {
+	return slices.IndexFunc(plans, func(p Plan) bool { return p.Name == name })
+}
+
+// agree returns nil if the client goes by the plan that is declared.
+func agree(ctx context.Context, declared Declaration, q request) error {
+	same := func() bool {
+		plans := declared.Plans()
+		i := planned(plans, q.Segment)
+		return i >= 0 && plans[i].digest() == q.Plan
+	}
+	if same() {
+		return nil
+	}
+	if err := declared.Reread(ctx); err != nil {
+		return fmt.Errorf("segment %.40q: read again what is declared: %w", q.Segment, err)
+	}
+	if !same() {
+		return fmt.Errorf("segment %.40q: the helper has another configuration than the gateway", q.Segment)
+	}
+	return nil
+}
+
+// digest is the same for plans that are.
+func (p Plan) digest() string {
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(fmt.Sprintf("segment: encode a plan: %v", err)) // it has a JSON form
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
 // Client is a Keeper that asks a helper. It may be used concurrently; requests wait for each
 // other. After an error of the conversation itself every further request fails: the helper has
 // to be started anew.
@@ -141,9 +192,18 @@ func NewClient(conn *net.UnixConn) *Client { return &Client{conn: conn} }
 // Close ends the conversation, and with it the helper's Serve. Sockets it gave stay.
 func (c *Client) Close() error { return c.conn.Close() }
 
+// Agree is part of Keeper.
+func (c *Client) Agree(ctx context.Context, p Plan) error {
+	_, f, err := c.ask(ctx, request{Do: "agree", Segment: p.Name, Plan: p.digest()})
+	if f != nil {
+		f.Close()
+	}
+	return err
+}
+
 // Dialer is part of Keeper.
 func (c *Client) Dialer(ctx context.Context, p Plan, to netip.AddrPort, client netip.Addr) (*os.File, error) {
-	return c.file(ctx, request{"dial", p.Name, to, client})
+	return c.file(ctx, request{Do: "dial", Segment: p.Name, Address: to, Client: client})
 }
 
 // Listener is part of Keeper.

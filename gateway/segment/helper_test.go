@@ -2,6 +2,7 @@ package segment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -39,7 +40,7 @@ func TestHelper(t *testing.T) {
 	w.echo(w.device, "tcp4", fmt.Sprintf("10.9.0.7:%d", servicePort))
 	here, there := seqpacket(t)
 	served := make(chan error, 1)
-	go func() { served <- Serve(context.Background(), there, w.local, []Plan{w.plan}) }()
+	go func() { served <- Serve(context.Background(), there, w.local, fixed{w.plan}) }()
 	client := NewClient(here)
 	s := New(client, w.plan)
 
@@ -116,7 +117,7 @@ func TestHelperHostile(t *testing.T) {
 		`{"do":"dial","segment":"icu"}` + strings.Repeat(" ", maxRequest), "\x00"} {
 		here, there := seqpacket(t)
 		served := make(chan error, 1)
-		go func() { served <- Serve(context.Background(), there, Local{}, nil) }()
+		go func() { served <- Serve(context.Background(), there, Local{}, fixed{}) }()
 		if _, err := here.Write([]byte(message)); err != nil {
 			t.Fatal(err)
 		}
@@ -129,5 +130,60 @@ func TestHelperHostile(t *testing.T) {
 			t.Errorf("%q: still served", message)
 		}
 		here.Close()
+	}
+}
+
+// fixed are plans that nobody edits.
+type fixed []Plan
+
+func (f fixed) Plans() []Plan              { return f }
+func (fixed) Reread(context.Context) error { return nil }
+
+// edited are plans, and what is read when they are read again.
+type edited struct {
+	now, next []Plan
+	err       error
+	read      int
+}
+
+func (e *edited) Plans() []Plan { return e.now }
+
+func (e *edited) Reread(context.Context) error {
+	if e.read++; e.err == nil {
+		e.now = e.next
+	}
+	return e.err
+}
+
+// Both ends go by one plan: what is declared is read again when it seems not to be so, and it
+// alone counts.
+func TestAgree(t *testing.T) {
+	a, b := Plan{Name: "icu"}, Plan{Name: "icu", Devices: []Device{{ID: "mon-7"}}}
+	for _, x := range []struct {
+		name     string
+		declared edited
+		asked    Plan
+		read     int
+		refused  string
+	}{
+		{"the same", edited{now: []Plan{a}}, a, 0, ""},
+		{"edited since", edited{now: []Plan{a}, next: []Plan{b}}, b, 1, ""},
+		{"new", edited{next: []Plan{b}}, b, 1, ""},
+		{"not what is declared", edited{now: []Plan{a}, next: []Plan{a}}, b, 1, "another configuration"},
+		{"not declared any more", edited{now: []Plan{a}}, b, 1, "another configuration"},
+		{"unreadable", edited{now: []Plan{a}, err: errors.New("no such file")}, b, 1, "no such file"},
+	} {
+		here, there := seqpacket(t)
+		served := make(chan error, 1)
+		go func() { served <- Serve(t.Context(), there, Local{}, &x.declared) }()
+		client := NewClient(here)
+		err := client.Agree(t.Context(), x.asked)
+		if (err == nil) != (x.refused == "") || err != nil && !strings.Contains(err.Error(), x.refused) {
+			t.Errorf("%s: %v, want %q", x.name, err, x.refused)
+		}
+		client.Close()
+		if err := <-served; err != nil || x.declared.read != x.read {
+			t.Errorf("%s: read again %d times, want %d; %v", x.name, x.declared.read, x.read, err)
+		}
 	}
 }

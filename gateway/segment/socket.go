@@ -24,6 +24,9 @@ type Segment struct {
 // Client asks another. Making and removing segments is not among it: the daemon that faces
 // clients is not the one to say what a segment is.
 type Keeper interface {
+	// Agree returns nil if who makes sockets goes by this plan of the segment. It may make the
+	// segment anew for it.
+	Agree(ctx context.Context, p Plan) error
 	// Dialer makes a TCP socket inside a segment, to be connected by the caller to a declared
 	// port of a declared device: the filters let it reach nothing else. It speaks from a client's
 	// address where the device sees those, or if that is the zero Addr, from the gateway's.
@@ -273,3 +276,6 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 	}
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
+
+// Agree is part of Keeper: it goes by the plan that it is given.
+func (Local) Agree(context.Context, Plan) error { return nil }
