@@ -151,11 +151,11 @@ func (k *keptPolicy) open(a *assembly, known *rego.Engine) (*rego.Engine, error)
 
 // gone names the services of old that are not the same in new.
 func gone(old, new []config.Device) map[[2]string]bool {
-	if text, err := json.Marshal(old); err == nil { // as new was written: what JSON does not keep does not differ
-		old = nil
-		json.Unmarshal(text, &old)
-	}
 	services := func(devices []config.Device) map[[2]string]any {
+		if text, err := json.Marshal(devices); err == nil { // what JSON does not keep does not differ: one side may have crossed
+			devices = nil
+			json.Unmarshal(text, &devices)
+		}
 		all := map[[2]string]any{}
 		for i := range devices {
 			d := &devices[i]

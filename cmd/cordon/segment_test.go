@@ -326,7 +326,7 @@ func tellSegmentHelper(t *testing.T, cordon string) {
 	// What is declared while both run is there after a reload.
 	w.edit(t, "cordon.yaml", "listen: 10.1.0.1:11112 }\n", "listen: 10.1.0.1:11112 }\n      more: { proto: dicom, port: 105, listen: 10.1.0.1:11113 }\n")
 	w.handOver(t)
-	name, args := w.in("device", "storescp", "+B", "-od", t.TempDir(), "-aet", "CT1", "105")
+	name, args := w.in("device", "storescp", "-dhl", "+B", "-od", t.TempDir(), "-aet", "CT1", "105")
 	start(t, w.dir, name, args...).waitFor(t, "listening", func() bool {
 		return strings.Contains(w.runIn(t, "device", "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout, ":0069 ")
 	})
