@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -156,6 +157,16 @@ func emergencySite(t *testing.T, cordon string) (*site, *receivers) {
 	return s, newReceivers(t, s)
 }
 
+// waitEnded waits until a certificate is over.
+func (s *site) waitEnded(t *testing.T, badge string) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.dir, badge+".pem"), filepath.Join(s.dir, badge+".key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Until(pair.Leaf.NotAfter) + time.Second)
+}
+
 // opens opens the glass and returns the emergency.
 func (s *site) opens(t *testing.T, stdin string, args ...string) openedJSON {
 	t.Helper()
@@ -206,6 +217,7 @@ func glassBroken(t *testing.T, cordon string) {
 	// Whom it is not for.
 	s.stays(t, "", exitDenied, "user/nurse.ito has roles nurse", "--device", "mon-7", "--cert", "nurse.pem")
 	s.stays(t, "", exitDenied, "vendor/acme has roles", "--device", "mon-7", "--cert", "acme.pem")
+	s.waitEnded(t, "ended")
 	s.stays(t, "", exitDenied, "outside its validity", "--device", "mon-7", "--cert", "ended.pem")
 	s.stays(t, "", exitUsage, "1h0m0s at most", "--device", "mon-7", "--cert", "manager.pem", "--for", "61m")
 	s.stays(t, "", exitNotFound, "mon-9", "--device", "mon-9", "--cert", "manager.pem")
