@@ -17,7 +17,8 @@
 // may be given again, cache.go for where it is kept, explain.go for how an old
 // decision is accounted for, learn.go and propose.go for how what was refused becomes a
 // proposal, suite.go for the folder's own tests, lint.go for slips that compile, table.go for
-// who may do what, repair.go for what would allow a refused request, shipped.go for the policy
+// who may do what, repair.go for what would allow a refused
+// request (where to look: repair_places.go; which is mildest: repair_rank.go), shipped.go for the policy
 // that comes with Cordon, workspace.go for what is beside it.
 //
 // A policy may also come as a bundle, a file signed twice: bundle.go says in which
