@@ -32,7 +32,7 @@ type recording struct {
 }
 
 // kept is how much of a connection is kept to be compared; beyond it, there is the sum.
-const kept = 1 << 20
+const kept = 16 << 20
 
 func newRecorder(t *testing.T) *recorder {
 	t.Helper()
