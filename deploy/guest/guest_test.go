@@ -18,7 +18,7 @@ var all = flag.Bool("all", false, "try everything: some fifteen minutes rather t
 // Each part stands on those before it.
 func TestGuest(t *testing.T) {
 	if testing.Short() {
-		t.Skip("short")
+		t.Skip("-short: a machine is emulated for some minutes")
 	}
 	g := newGuest(t)
 	g.start(t)
