@@ -234,14 +234,22 @@ func (d *daemon) logged() string {
 // stop ends the gateway as systemd would and returns its exit code.
 func (d *daemon) stop(t *testing.T) int {
 	t.Helper()
-	syscall.Kill(d.leader(), syscall.SIGTERM)
-	select {
-	case <-d.exited:
-	case <-time.After(patience):
-		d.kill()
-		t.Fatal("the gateway does not end on SIGTERM")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for told, late := 0, time.After(patience); ; {
+		if leader := d.leader(); leader != told { // one that has just taken over may not have said so at first
+			syscall.Kill(leader, syscall.SIGTERM)
+			told = leader
+		}
+		select {
+		case <-d.exited:
+			return d.cmd.ProcessState.ExitCode()
+		case <-tick.C:
+		case <-late:
+			d.kill()
+			t.Fatal("the gateway does not end on SIGTERM")
+		}
 	}
-	return d.cmd.ProcessState.ExitCode()
 }
 
 // kill ends it as a power failure would, with every process that has taken over.
