@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"cordon/policy"
 )
@@ -29,7 +30,9 @@ func (g *Gateway) decide(on *grounds, r *Route, request *policy.Request) policy.
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.DecideTimeout)
 	defer cancel()
+	began := time.Now()
 	d := on.policy.Decide(ctx, request)
+	g.sums.decide.Observe(time.Since(began))
 	if ctx.Err() != nil && d.Allow {
 		return policy.Decision{Reason: "the policy took too long", Cause: policy.CauseDoubt, Revision: d.Revision, Data: d.Data}
 	}

@@ -49,7 +49,9 @@ func (g *Gateway) reach(ctx context.Context, r *Route, client string) (side, err
 		g.devices[r]++
 	}
 	g.mu.Unlock()
+	t := g.sums.routes[r]
 	if busy {
+		t.busy.Add(1)
 		g.Logger.Warn("device busy", "device", r.Device.ID, "service", r.Service.Name, "sessions", r.Sessions)
 		return nil, errBusy
 	}
@@ -57,6 +59,7 @@ func (g *Gateway) reach(ctx context.Context, r *Route, client string) (side, err
 		c, err := goOn(ctx, r, g.Limits.DialTimeout)
 		if err != nil {
 			g.part(r)
+			t.unreachable.Add(1)
 			g.Logger.Warn("destination unreachable", "device", r.Device.ID, "to", r.CallOut.To, "error", err)
 			return nil, errDestination
 		}
@@ -65,6 +68,7 @@ func (g *Gateway) reach(ctx context.Context, r *Route, client string) (side, err
 	d, err := dial(ctx, r, client, g.Limits.DialTimeout)
 	if err != nil {
 		g.part(r)
+		t.unreachable.Add(1)
 		g.Logger.Warn("device unreachable", "device", r.Device.ID, "address", r.Address, "error", err)
 		return nil, errUnreachable
 	}

@@ -9,7 +9,8 @@
 // direction; client.go and device.go are the two sockets, callout.go turns the session around for what a
 // device opens by itself. redecide.go asks live sessions again
 // when policy, devices, trust or the clock have moved on, allowance.go remembers what
-// about, farewell.go ends those that are refused now. gateway.go starts and stops it.
+// about, farewell.go ends those that are refused now. gateway.go starts and stops it; counts.go counts
+// what it does.
 //
 // What always holds, whatever a plugin answers:
 //

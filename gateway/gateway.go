@@ -95,6 +95,7 @@ type Gateway struct {
 	grounds   atomic.Pointer[grounds]
 	due       atomic.Int64 // when the first session has to be asked again, ns since the Unix epoch
 	asking    sync.Mutex   // held while sessions are asked again, and while grounds are replaced
+	sums      sums
 
 	mu        sync.Mutex
 	sources   map[string]int // sessions by client address
@@ -130,6 +131,7 @@ func New(c Config) *Gateway {
 		entered:  map[*Route]int{},
 		running:  map[*session]struct{}{},
 	}
+	g.sums.open(c.Routes)
 	g.grounds.Store(&grounds{policy: c.Policy})
 	g.due.Store(math.MaxInt64)
 	return g

@@ -46,6 +46,7 @@ func (g *Gateway) accept(ctx, open context.Context, r *Route, l *door) {
 		source := sourceOf(c)
 		r := g.called(r, source)
 		if !g.enter(r, source) {
+			g.sums.crowded.Add(1)
 			g.Logger.Warn("too many sessions from one source", "source", source, "limit", g.Limits.SessionsPerSource)
 			c.Close()
 			<-g.slots

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"strconv"
+	"time"
 
 	"cordon/certs"
 	"cordon/gateway/audit"
@@ -21,7 +22,9 @@ const CodeUnrecorded = "NO-LOG"
 func (g *Gateway) record(request *policy.Request, d policy.Decision) (policy.Decision, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.RecordTimeout)
 	defer cancel()
+	began := time.Now()
 	receipt, err := g.Log.Append(ctx, audit.Entry{Kind: audit.KindDecision, Gateway: g.Name, Input: request.AppendJSON(nil), Decision: d})
+	g.sums.record.Observe(time.Since(began))
 	if err != nil {
 		return policy.Decision{Reason: "the audit log cannot be written", Cause: policy.CauseDoubt, Revision: d.Revision, Data: d.Data}, CodeUnrecorded
 	}
@@ -31,22 +34,45 @@ func (g *Gateway) record(request *policy.Request, d policy.Decision) (policy.Dec
 // handshakeReason says in one line why a handshake failed, without echoing what a
 // stranger sent.
 func handshakeReason(err error) string {
+	switch word := handshakeWord(err); word {
+	case "timeout":
+		return "the handshake took too long"
+	case "not_tls":
+		return "not TLS"
+	case "client_alert":
+		alert, _ := errors.AsType[tls.AlertError](err)
+		return "the client ended the handshake: " + alert.Error()
+	case "no_certificate":
+		return certs.ErrNoCertificate.Error()
+	case "other":
+		return "the handshake did not complete"
+	}
+	return err.Error()
+}
+
+// handshakeWord is the same in one word, of handshakeWords.
+func handshakeWord(err error) string {
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
 	switch {
-	case errors.Is(err, certs.ErrNoCertificate), errors.Is(err, certs.ErrExpired), errors.Is(err, certs.ErrUntrusted),
-		errors.Is(err, certs.ErrRevoked), errors.Is(err, certs.ErrProfile):
-		return err.Error()
+	case errors.Is(err, certs.ErrNoCertificate), err.Error() == "tls: client didn't provide a certificate":
+		return "no_certificate"
+	case errors.Is(err, certs.ErrExpired):
+		return "expired"
+	case errors.Is(err, certs.ErrUntrusted):
+		return "untrusted"
+	case errors.Is(err, certs.ErrRevoked):
+		return "revoked"
+	case errors.Is(err, certs.ErrProfile):
+		return "profile"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "the handshake took too long"
+		return "timeout"
 	case errors.As(err, &record):
-		return "not TLS"
+		return "not_tls"
 	case errors.As(err, &alert):
-		return "the client ended the handshake: " + alert.Error()
-	case err.Error() == "tls: client didn't provide a certificate":
-		return certs.ErrNoCertificate.Error()
+		return "client_alert"
 	}
-	return "the handshake did not complete"
+	return "other"
 }
 
 func plural(n int64, one, many string) string {

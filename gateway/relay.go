@@ -137,6 +137,7 @@ var directions = [2]string{sdk.Forward: policy.Inbound, sdk.Reverse: policy.Outb
 // refusal. deciding is held.
 func (s *session) settle(d policy.Decision) (policy.Decision, string) {
 	d, code := s.gateway.record(&s.request, d)
+	s.tally.decided(s.request.Operation.Class, &d)
 	if d.Allow {
 		s.allowed++
 	} else {

@@ -20,6 +20,7 @@ import (
 type session struct {
 	gateway    *Gateway
 	route      *Route
+	tally      *tally // the route's
 	source     string
 	subject    policy.Subject // who opened it
 	shown      credentials    // by the client
@@ -89,12 +90,13 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 	on, epoch := g.grounds.Load(), g.Certs.Epoch()
 	id, shown, err := g.identify(ctx, c.Conn)
 	if err != nil {
+		g.sums.stranger(err)
 		g.recordStranger(r, source, err)
 		hangUp(conn)
 		g.leave(r, source)
 		return
 	}
-	s := &session{gateway: g, route: r, source: source, client: c, subject: subject(id), shown: shown, began: time.Now()}
+	s := &session{gateway: g, route: r, tally: g.sums.routes[r], source: source, client: c, subject: subject(id), shown: shown, began: time.Now()}
 	s.due.Store(id.NotAfter.UnixNano())
 	s.request = policy.Request{
 		Phase: policy.PhaseConnect, Subject: s.subject, Device: r.Device, Service: r.Service,
@@ -131,6 +133,7 @@ func (s *session) connect(ctx context.Context) error {
 	d := g.decide(g.grounds.Load(), s.route, &s.request)
 	s.expires(d)
 	d, _ = g.record(&s.request, d)
+	s.tally.decided(Connect, &d)
 	if d.Allow {
 		var err error
 		if s.device, err = g.reach(ctx, s.route, s.source); err != nil {
@@ -176,6 +179,7 @@ func (s *session) start() {
 	s.gateway.mu.Lock()
 	s.gateway.running[s] = struct{}{}
 	s.gateway.mu.Unlock()
+	s.tally.sessions.Add(1)
 	lower(&s.gateway.due, s.due.Load())
 	if s.gateway.draining.Load() {
 		s.wake()
@@ -359,8 +363,13 @@ func (s *session) wake() {
 func (s *session) close() {
 	g := s.gateway
 	g.mu.Lock()
+	_, established := g.running[s]
 	delete(g.running, s)
 	g.mu.Unlock()
+	if established {
+		s.tally.sessions.Add(-1)
+		s.tally.ends[s.endedAs()].Add(1)
+	}
 	if s.inspection != nil {
 		s.inspection.Close()
 	}

@@ -31,6 +31,11 @@ type Config struct {
 	Windows    int               // most windows at a time, of sdk.WindowSize each; default 512
 	Patience   time.Duration     // longest silence while an answer is owed; default 2 s
 	Logger     *slog.Logger      // default slog.Default()
+
+	// Ended is told that the plugin's process has ended although it was wanted, how often that was
+	// since New, and how long it takes until the next one is started; nil: nobody is. It must return
+	// at once.
+	Ended func(cause error, times int, pause time.Duration)
 }
 
 func (c Config) withDefaults() Config {

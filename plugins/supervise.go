@@ -67,6 +67,9 @@ func (p *Plugin) Run(ctx context.Context) error {
 		}
 		p.config.Logger.Error("plugin ended", "plugin", p.config.Protocol, "error", err, "restart_in", pause)
 		p.change(nil, err)
+		if p.config.Ended != nil {
+			p.config.Ended(err, p.Status().Crashes, pause)
+		}
 		for paused := time.After(pause); paused != nil; {
 			select {
 			case <-ctx.Done():
@@ -156,9 +159,13 @@ type Status struct {
 	Running  bool      `json:"running"`
 	Crashes  int       `json:"crashes"`
 	Sessions int       `json:"sessions"`
+	Windows  int       `json:"windows"` // in use
 	Measures []Measure `json:"confinement,omitempty"`
 	Held     string    `json:"held,omitempty"` // why it is not running
 }
+
+// Windows is how many windows there may be in use at a time.
+func (p *Plugin) Windows() int { return p.config.Windows }
 
 // Status returns the plugin's state now.
 func (p *Plugin) Status() Status {
@@ -173,6 +180,7 @@ func (p *Plugin) Status() Status {
 		p.current.mu.Lock()
 		s.Sessions = len(p.current.sessions)
 		p.current.mu.Unlock()
+		s.Windows = len(p.current.pool.places)
 	}
 	return s
 }

@@ -52,9 +52,10 @@ var imports = []struct{ from, may, because string }{
 	{"gateway/segment", "github.com/google/nftables/... github.com/vishvananda/netlink/... golang.org/x/sys/...",
 		"namespaces, links and rules, and only here; its sockets are all the gateway needs of it"},
 	{"gateway/alarm", "", "a receiver's program may link it; what is worth an alarm is for others to know"},
-	{"gateway/audit", "policy golang.org/x/mod/... golang.org/x/sys/...", "an auditor's offline checker links it"},
+	{"gateway/timing", "", "counts what happens with every operation: it must cost nothing"},
+	{"gateway/audit", "gateway/timing policy golang.org/x/mod/... golang.org/x/sys/...", "an auditor's offline checker links it"},
 	{"gateway/handover", "gateway/audit golang.org/x/sys/...", "two processes and the log between them: it knows no gateway and no configuration"},
-	{"gateway", "certs gateway/audit plugins plugins/sdk policy golang.org/x/sys/...",
+	{"gateway", "certs gateway/audit gateway/timing plugins plugins/sdk policy golang.org/x/sys/...",
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},

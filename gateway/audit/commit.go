@@ -67,6 +67,7 @@ func (l *Log) commitNext() int {
 	start := time.Now()
 	shortage, err := l.write(b)
 	took := time.Since(start)
+	l.commits.Observe(took)
 
 	l.mu.Lock()
 	l.prompt = took < l.cfg.Prompt
@@ -140,7 +141,8 @@ func (l *Log) settle(b *batch, shortage error) {
 	l.spare.lines, l.spare.leaves = b.lines, b.leaves
 	if b.ends != nil && b.ends == l.err {
 		l.cfg.Logger.Warn("audit: log writable again", "after", time.Since(l.since).Round(time.Millisecond), "refused", l.missed)
-		l.err, l.reserve, l.missed = nil, false, 0
+		l.err, l.reserve = nil, false
+		l.lost, l.missed = l.lost+l.missed, 0
 	}
 	if shortage != nil && l.err == nil {
 		l.setUnwritable(shortage, true)
@@ -169,7 +171,7 @@ func (l *Log) failBatches(b *batch, cause error) {
 func (l *Log) setUnwritable(cause error, reserve bool) {
 	if l.err == nil {
 		l.since = time.Now()
-		l.missed = 0
+		l.lost, l.missed = l.lost+l.missed, 0
 		l.cfg.Logger.Error("audit: log unwritable, operations are refused", "error", cause)
 		if l.cfg.Unwritable != nil {
 			l.cfg.Unwritable(cause)

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"cordon/gateway/timing"
 )
 
 // ErrUnwritable is what Append returns when an entry could not be made durable. What
@@ -99,6 +101,8 @@ type Log struct {
 	probing bool  // a timer will try again
 	since   time.Time
 	missed  int64 // entries refused since then
+	lost    int64 // before that
+	commits timing.Histogram
 
 	seg *segment // owned by the lead
 
@@ -231,6 +235,29 @@ func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.tree.size
+}
+
+// Stats is how a log does.
+type Stats struct {
+	Entries  int64           // that are durable, since the log began
+	Waiting  int             // for the disk
+	Unsigned int             // nodes of the tree that wait for a checkpoint
+	Refused  int64           // since Open, because the log could not be written or too many waited
+	Err      error           // why it cannot be written, wrapping ErrUnwritable; nil if it can
+	Commits  timing.Snapshot // writes of one or many entries with the sync behind them, failed ones too
+}
+
+// Stats returns how l does at the moment.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Stats{Entries: l.tree.size, Unsigned: len(l.unsigned), Refused: l.lost + l.missed, Err: l.err, Commits: l.commits.Snapshot()}
+	for _, b := range []*batch{l.writing, l.pending} {
+		if b != nil {
+			s.Waiting += b.count
+		}
+	}
+	return s
 }
 
 // Turns returns nil once what is on its way to the disk has come back, whether well or not, or if nothing

@@ -278,3 +278,25 @@ func TestFollow(t *testing.T) {
 		t.Errorf("followed to %d", want)
 	}
 }
+
+// What the log says of itself agrees with what was appended to it.
+func TestStats(t *testing.T) {
+	l, err := Open(Config{Dir: t.TempDir(), Origin: "cordon.test/stats", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := l.Append(t.Context(), Entry{Kind: KindStart}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := l.Stats(); s.Entries != 3 || s.Waiting != 0 || s.Refused != 0 || s.Err != nil || s.Commits.Count != 3 || s.Commits.Sum <= 0 {
+		t.Errorf("the log says of itself %+v", s)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(t.Context(), Entry{Kind: KindStart}); err == nil || l.Stats().Refused != 1 {
+		t.Errorf("appended to a closed log: %v, %+v", err, l.Stats())
+	}
+}

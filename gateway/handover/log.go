@@ -92,6 +92,17 @@ func (l *Log) Mine() bool {
 	return l.own != nil
 }
 
+// Stats is how the log does; ok is false if it is not this process's own.
+func (l *Log) Stats() (s audit.Stats, ok bool) {
+	l.mu.Lock()
+	own := l.own
+	l.mu.Unlock()
+	if own == nil {
+		return s, false
+	}
+	return own.Stats(), true
+}
+
 // Turns returns nil when the log is not stuck, see audit.Log.Turns. Somebody else's log is
 // theirs to watch.
 func (l *Log) Turns(ctx context.Context) error {
