@@ -54,12 +54,13 @@ var imports = []struct{ from, may, because string }{
 	{"gateway/alarm", "", "a receiver's program may link it; what is worth an alarm is for others to know"},
 	{"gateway/timing", "", "counts what happens with every operation: it must cost nothing"},
 	{"gateway/audit", "gateway/timing policy golang.org/x/mod/... golang.org/x/sys/...", "an auditor's offline checker links it"},
+	{"gateway/metrics", "gateway/timing github.com/prometheus/client_golang/...", "the only place for Prometheus: who reads fills in what there is to be seen"},
 	{"gateway/handover", "gateway/audit golang.org/x/sys/...", "two processes and the log between them: it knows no gateway and no configuration"},
 	{"gateway", "certs gateway/audit gateway/timing plugins plugins/sdk policy golang.org/x/sys/...",
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
+	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/metrics gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},
@@ -87,7 +88,7 @@ var forbidden = []struct{ from, not, because string }{
 
 // unlinked are modules that must not be in a package's program even by way of others.
 var unlinked = []struct{ from, not, because string }{
-	{"gateway", "github.com/open-policy-agent/... github.com/smallstep/...", "each of its test programs would take seconds more to link"},
+	{"gateway", "github.com/open-policy-agent/... github.com/prometheus/... github.com/smallstep/...", "each of its test programs would take seconds more to link"},
 	{"gateway/audit", "github.com/... google.golang.org/...", "an auditor's offline checker is light"},
 	{"plugins/sdk/serve", "github.com/open-policy-agent/... github.com/smallstep/...", "a plugin's author links it"},
 }
