@@ -53,6 +53,7 @@ type Config struct {
 
 	BreakGlass BreakGlass // Who may open devices in an emergency. Default: nobody but by sealed codes.
 	Alarms     Alarms     // Who is told at once. Default: nobody but the gateway's own log.
+	Metrics    Metrics    // Where a monitoring system looks. Default: nowhere.
 
 	src  *source // where faults found later still point to
 	root *node
@@ -242,6 +243,12 @@ type Webhook struct {
 	TrustFile  string // PEM file with the roots its certificate may come from. Default: those of the machine.
 }
 
+// Metrics are counts and times, in the text format of Prometheus, and whether the gateway is ready. There is
+// nobody's name in them, and no device's.
+type Metrics struct {
+	Listen string // Where they are shown: an address and port of the loopback interface, 127.0.0.1:9464, or a socket, unix:///run/cordon/metrics.sock.
+}
+
 // Limits bound what one gateway lets itself be asked for. Beyond them it refuses.
 type Limits struct {
 	Sessions          int           // Sessions at a time, 1 to 1000000. Default: 4096.
@@ -307,6 +314,7 @@ func parse(path string, text []byte) (*Config, error) {
 		}
 	}
 	src.checkListeners(c)
+	src.checkMetrics(c)
 	src.checkSegments(c)
 	if err := src.err(); err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ func (d *decoder) config(n *node) *Config {
 
 		"break_glass": func(n *node) { c.BreakGlass = d.breakGlass(n) },
 		"alarms":      func(n *node) { c.Alarms = d.alarms(n) },
+		"metrics":     func(n *node) { c.Metrics = d.metrics(n) },
 	}, "version", "gateway", "identity")
 	c.Audit = d.audit(audit, filepath.Join(c.Gateway.State, "audit"))
 	return c

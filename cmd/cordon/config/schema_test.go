@@ -22,7 +22,7 @@ var (
 		"Profile": {"version", "title", "class", "services"}, "Plugin": {"path", "sha256"}, "Device": {"address"}, "Service": {"proto", "port", "listen"},
 		"Approval": {"authors", "approvers"},
 		"Segment":  {"interface", "addresses"}, "Interface": {"kind", "name"}, "CallOut": {"proto", "catch", "to"}, "Webhook": {"url", "secret_file"},
-		"Bundle": {"from", "key", "signer"},
+		"Bundle": {"from", "key", "signer"}, "Metrics": {"listen"},
 	}
 	allowed = map[string][]any{
 		"Config.version": {1}, "Profile.version": {1}, "CA.mode": {"embedded"}, "Device.criticality": {"low", "medium", "high"},
