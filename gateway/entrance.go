@@ -91,6 +91,13 @@ func (g *Gateway) close() {
 	g.entrance.ctx = nil
 }
 
+// Accepting reports whether clients are served.
+func (g *Gateway) Accepting() bool {
+	g.entrance.mu.Lock()
+	defer g.entrance.mu.Unlock()
+	return g.entrance.stop != nil
+}
+
 // Wait returns when no session is left, or ctx is done. Nothing may be accepted meanwhile.
 func (g *Gateway) Wait(ctx context.Context) {
 	done := make(chan struct{})

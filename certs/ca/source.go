@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +31,22 @@ type SourceConfig struct {
 	// carry no roles the subject has none. "" for none.
 	TrustFile string
 
+	// Tried is told how each renewal of the gateway's certificates went, of the revocation list and the
+	// trust file when one of them cannot be followed any more, and with nil when both can again; nil:
+	// nobody is. It must return at once.
+	Tried func(what Followed, err error)
+
 	Log *slog.Logger
 }
+
+// Followed is what a Source keeps up with.
+type Followed string
+
+// What there is to be followed.
+const (
+	Renewal Followed = "certificates" // the gateway's own certificates
+	Trust   Followed = "trust"        // the revocation list and the trust file
+)
 
 // Source is a gateway's side of the authority. It implements certs.Source.
 type Source struct {
@@ -39,6 +55,10 @@ type Source struct {
 	log   *slog.Logger
 	trust *trust
 	certs atomic.Pointer[[]*tls.Certificate]
+	tried func(Followed, error)
+
+	mu      sync.Mutex
+	overdue error // why the last renewal failed; nil: it did not
 }
 
 var _ certs.Source = (*Source)(nil)
@@ -46,7 +66,10 @@ var _ certs.Source = (*Source)(nil)
 // Source issues the gateway's certificates and starts to follow revocations and the
 // trust file. Run keeps the certificates valid; without it they end after a day.
 func (a *Authority) Source(ctx context.Context, c SourceConfig) (*Source, error) {
-	s := &Source{a: a, log: c.Log}
+	s := &Source{a: a, log: c.Log, tried: c.Tried}
+	if s.tried == nil {
+		s.tried = func(Followed, error) {}
+	}
 	for _, name := range slices.Concat(c.Names, []string{"localhost", "127.0.0.1", "::1"}) {
 		if !slices.Contains(s.names, name) {
 			s.names = append(s.names, name)
@@ -57,7 +80,7 @@ func (a *Authority) Source(ctx context.Context, c SourceConfig) (*Source, error)
 	if err := s.renew(ctx); err != nil {
 		return nil, fmt.Errorf("start authority's source: %w", err)
 	}
-	t, err := newTrust(a, c.TrustFile, c.Log)
+	t, err := newTrust(a, c.TrustFile, c.Log, func(err error) { s.tried(Trust, err) })
 	if err != nil {
 		return nil, fmt.Errorf("start authority's source: %w", err)
 	}
@@ -82,6 +105,26 @@ func (s *Source) Revoked(leaf *x509.Certificate) bool {
 // the files, four times a second at most.
 func (s *Source) Epoch() uint64 { return s.trust.now().epoch }
 
+// Look looks at the files at once. Its error says what cannot be followed at present, an overdue renewal
+// included; what was known before stays in use.
+func (s *Source) Look() error {
+	fault := s.trust.look()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.overdue != nil {
+		fault = errors.Join(fault, fmt.Errorf("renew the gateway's certificates: %w", s.overdue))
+	}
+	return fault
+}
+
+// Ends returns when the certificates end on which the gateway rests: "server-ecdsa" and "server-rsa", which
+// Run renews, and "intermediate" and "root".
+func (s *Source) Ends() map[string]time.Time {
+	own := s.Certificates()
+	return map[string]time.Time{"server-ecdsa": own[0].Leaf.NotAfter, "server-rsa": own[1].Leaf.NotAfter,
+		"intermediate": s.a.intermediate.NotAfter, "root": s.a.root.NotAfter}
+}
+
 // Run renews the gateway's certificates at two thirds of their life until ctx ends.
 // It goes by the wall clock, looked at every minute, so that a machine that slept
 // renews when it wakes. A renewal that fails is reported and tried again, ever more
@@ -101,7 +144,12 @@ func (s *Source) Run(ctx context.Context) error {
 		if now.Before(notBefore) || now.Before(s.renewalDue()) {
 			continue
 		}
-		if err := s.renew(ctx); err != nil {
+		err := s.renew(ctx)
+		s.mu.Lock()
+		s.overdue = err
+		s.mu.Unlock()
+		s.tried(Renewal, err)
+		if err != nil {
 			wait = min(max(2*wait, time.Minute), 15*time.Minute)
 			notBefore = now.Add(wait/2 + rand.N(wait/2+1))
 			s.log.Error("server certificates not renewed", "err", err, "not_after", s.Certificates()[0].Leaf.NotAfter)

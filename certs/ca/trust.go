@@ -30,6 +30,7 @@ type trust struct {
 	own    *x509.CertPool
 	log    *slog.Logger
 	start  time.Time
+	tell   func(fault error) // whenever that is another one, or nil again
 
 	known atomic.Pointer[knowledge]
 	next  atomic.Int64 // nanoseconds after start at which to look again
@@ -37,6 +38,7 @@ type trust struct {
 	mu      sync.Mutex // for what follows
 	crl     watched
 	foreign watched // path "" if there is none
+	told    string  // of a fault
 }
 
 // knowledge is never changed, only replaced.
@@ -56,12 +58,13 @@ type watched struct {
 }
 
 // newTrust reads both files. Here, at the start, any fault is an error.
-func newTrust(a *Authority, foreignPath string, log *slog.Logger) (*trust, error) {
+func newTrust(a *Authority, foreignPath string, log *slog.Logger, tell func(error)) (*trust, error) {
 	t := &trust{
 		issuer:  a.intermediate,
 		own:     x509.NewCertPool(),
 		log:     log,
 		start:   time.Now(),
+		tell:    tell,
 		crl:     watched{path: a.path(crlFile)},
 		foreign: watched{path: foreignPath},
 	}
@@ -90,19 +93,30 @@ func (t *trust) now() *knowledge {
 	return t.known.Load()
 }
 
-func (t *trust) look() {
+// look follows both files as far as they can be, and returns why not further.
+func (t *trust) look() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := *t.known.Load()
-	anew := t.try(&t.crl, t.followCRL, &k)
-	anew = t.try(&t.foreign, t.followForeign, &k) || anew
-	if anew {
+	anew, fault := t.try(&t.crl, t.followCRL, &k)
+	foreign, unfollowed := t.try(&t.foreign, t.followForeign, &k)
+	if anew || foreign {
 		k.epoch++
 		t.known.Store(&k)
 	}
+	fault = errors.Join(fault, unfollowed)
+	text := ""
+	if fault != nil {
+		text = fault.Error()
+	}
+	if text != t.told {
+		t.told = text
+		t.tell(fault)
+	}
+	return fault
 }
 
-func (t *trust) try(w *watched, follow func(*knowledge) (bool, error), k *knowledge) bool {
+func (t *trust) try(w *watched, follow func(*knowledge) (bool, error), k *knowledge) (bool, error) {
 	anew, err := follow(k)
 	fault := ""
 	if err != nil {
@@ -112,7 +126,7 @@ func (t *trust) try(w *watched, follow func(*knowledge) (bool, error), k *knowle
 		t.log.Error("trust file not followed, keeping what is known", "file", w.path, "err", fault)
 	}
 	w.reported = fault
-	return anew
+	return anew, err
 }
 
 // followCRL takes a list into k if the file holds another than the one known.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,17 @@ var severities = map[audit.Kind]alarm.Severity{
 	audit.KindBreakGlassOverdue: alarm.Alert, audit.KindBreakGlassRefused: alarm.Warning,
 	audit.KindQuarantine: alarm.Warning, audit.KindRelease: alarm.Notice,
 	kindSegment: alarm.Warning, kindUnwritable: alarm.Alert,
+	kindPlugin: alarm.Warning, kindPluginHeld: alarm.Alert, kindCertificates: alarm.Warning,
+	kindDrill: alarm.Notice,
+}
+
+// newRaised counts alarms by kind.
+func newRaised() map[audit.Kind]*atomic.Uint64 {
+	raised := map[audit.Kind]*atomic.Uint64{}
+	for kind := range severities {
+		raised[kind] = new(atomic.Uint64)
+	}
+	return raised
 }
 
 // kindUnwritable is the alarm about a log that cannot be written. There is no such entry.
@@ -56,10 +68,12 @@ func (a *assembly) openAlarms(ctx context.Context) error {
 	if err != nil || len(channels) == 0 {
 		return err
 	}
-	if a.alarms, err = alarm.Open(filepath.Join(a.config.Gateway.State, alarmDir), channels, a.logger); err != nil {
+	spool, err := alarm.Open(filepath.Join(a.config.Gateway.State, alarmDir), channels, a.logger)
+	if err != nil {
 		return err
 	}
-	a.owned.Go(func() { a.alarms.Run(ctx) })
+	a.alarms.Store(spool)
+	a.owned.Go(func() { spool.Run(ctx) })
 	return nil
 }
 
@@ -69,15 +83,17 @@ func (a *assembly) alarm(e audit.Entry, f *access.Fact) {
 	if !known {
 		return
 	}
+	a.raised[e.Kind].Add(1)
 	a.logger.Warn("alarm", "name", e.Kind, "text", e.Note)
-	if a.alarms == nil {
+	spool := a.alarms.Load()
+	if spool == nil {
 		return
 	}
 	al := newAlarm(a.config, string(e.Kind), severity, e.Note)
 	if f != nil {
 		al.Subject, al.Device = f.Subject, f.Device
 	}
-	if err := a.alarms.Raise(al); err != nil {
+	if err := spool.Raise(al); err != nil {
 		a.logger.Error("an alarm is lost", "name", e.Kind, "error", err)
 	}
 }

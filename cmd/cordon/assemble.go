@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -54,8 +55,12 @@ type assembly struct {
 	configured  inForce // what standing comes on top of
 	standing    *standing
 	emergencies *emergencies
-	alarms      *alarm.Spool
-	broken      chan error // why the log cannot be written
+	alarms      atomic.Pointer[alarm.Spool]   // nil: there is no channel, or another process has them
+	raised      map[audit.Kind]*atomic.Uint64 // alarms
+	outcomes    *outcomes
+	shown       atomic.Pointer[shown]
+	broken      chan error   // why the log cannot be written
+	troubles    chan trouble // what else is to be told
 	logger      *slog.Logger
 	old         *handover.Predecessor // follows what is put; nil: this process took over from none
 
@@ -83,7 +88,8 @@ func assemble(ctx context.Context, path string, log *slog.Logger) (*assembly, er
 // is not opened yet, and listeners that old has passed on are taken.
 func assembleFrom(ctx context.Context, c *config.Config, old *handover.Predecessor, log *slog.Logger) (*assembly, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a := &assembly{config: c, log: handover.NewLog(), background: background, stop: stop, logger: log, broken: make(chan error, 1)}
+	a := &assembly{config: c, log: handover.NewLog(), background: background, stop: stop, logger: log, broken: make(chan error, 1),
+		raised: newRaised(), outcomes: newOutcomes(c, time.Now()), troubles: make(chan trouble, maxTroubles)}
 	if err := a.build(ctx, background, old, log); err != nil {
 		a.close()
 		return nil, err
@@ -101,10 +107,11 @@ func (a *assembly) build(ctx, background context.Context, old *handover.Predeces
 	if err != nil {
 		return err
 	}
-	if a.certs, err = authority.Source(ctx, ca.SourceConfig{Names: serverNames(a.config), TrustFile: a.config.Identity.CA.TrustFile, Log: log}); err != nil {
+	if a.certs, err = authority.Source(ctx, ca.SourceConfig{Names: serverNames(a.config), TrustFile: a.config.Identity.CA.TrustFile, Tried: a.triedCertificates, Log: log}); err != nil {
 		return err
 	}
 	a.running.Go(func() { a.certs.Run(background) })
+	a.running.Go(func() { a.followTroubles(background) })
 	if old == nil {
 		if err := a.own(); err != nil {
 			return err
@@ -278,7 +285,7 @@ func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logge
 	windows := int(a.config.Limits.WindowMemory / sdk.WindowSize)
 	started := map[string]*plugins.Plugin{}
 	for protocol, settings := range byProtocol {
-		c := plugins.Config{Protocol: protocol, Services: settings, RuntimeDir: a.runtime, Windows: windows, Logger: log}
+		c := plugins.Config{Protocol: protocol, Services: settings, RuntimeDir: a.runtime, Windows: windows, Logger: log, Ended: a.pluginEnded(protocol)}
 		if program, ok := programs[protocol]; ok {
 			c.Command, c.SHA256 = []string{program.Path}, program.SHA256
 		}

@@ -122,8 +122,12 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 	d, err := u.source.Fetch(ctx)
 	if err != nil {
 		err = unreachable(err)
+		if ctx.Err() == nil {
+			r.parts.outcomes.note(fromBundle, err)
+		}
 		if ctx.Err() == nil && u.status.Unreachable == "" {
 			r.log.Warn("bundles cannot be fetched, the policy stays as it is", "error", err)
+			r.parts.later(trouble{Entry: audit.Entry{Kind: audit.KindReload, Note: "refused: bundles cannot be fetched: " + err.Error()}})
 		}
 		u.status.Unreachable = err.Error()
 		u.tell(r)
@@ -135,6 +139,9 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 	sum.Write(d.Signature)
 	this := [sha256.Size]byte(sum.Sum(nil))
 	if polled && u.known(this) {
+		if u.seen.code == "" {
+			r.parts.outcomes.note(fromBundle, nil) // what is offered is what is in force
+		}
 		u.tell(r)
 		return reloaded{}, nil
 	}
@@ -142,6 +149,7 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 	if ctx.Err() != nil || errors.Is(err, errMoved) {
 		return done, err // broken off, which says nothing about the bundle
 	}
+	r.parts.outcomes.note(fromBundle, err)
 	if u.counts(this, failureCode(err), polled) {
 		r.refuseBundle(d, err)
 	}
@@ -232,6 +240,7 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	}
 	done, err := r.offer(ctx, d, o.Rollback)
 	if !errors.Is(err, errMoved) {
+		r.parts.outcomes.note(fromBundle, err)
 		r.refuseBundle(d, err)
 	}
 	return done, err

@@ -116,6 +116,9 @@ func (r *reloader) heritage() (files []*os.File, names []string, err error) {
 	if err == nil {
 		pass(controlName, r.control.listener)
 	}
+	if err == nil && r.metrics.listener != nil {
+		pass(r.metrics.name(), r.metrics.listener)
+	}
 	if err == nil && r.lifeline != nil {
 		pass(lifelineName, r.lifeline)
 	}
@@ -166,6 +169,7 @@ func (r *reloader) give(ctx context.Context, heir *handover.Successor, files []*
 	r.heir.Store(heir)
 	standing.given = true
 	r.control.hush()
+	r.running.Go(r.metrics.hush) // it waits for who has asked
 	r.systemd.tell(fmt.Sprintf("MAINPID=%d", heir.PID()))
 	if err := heir.Lead(); err != nil {
 		r.log.Error("hand over", "error", err) // linger sees what has become of it

@@ -130,19 +130,26 @@ type reloaded struct {
 	Process    int      `json:"process,omitempty"`     // the new one
 	OldProcess int      `json:"old_process,omitempty"`
 	Staying    int      `json:"staying,omitempty"` // live sessions of the old one
+
+	origin origin // what was being brought in when it failed; "": the configuration
 }
 
 // refresh brings in what the files say. Where the policy comes as bundles, it then looks for a newer
 // one: a bad bundle does not keep a device's state from coming into force.
 func (r *reloader) refresh(ctx context.Context, q changeRequest) (reloaded, error) {
 	done, err := r.change(ctx, "reload", r.reload, q)
-	if err != nil || r.updates == nil || r.handedOver() {
+	if err != nil || r.handedOver() {
 		return done, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
-	taken, err := r.update(ctx, false)
-	return done.with(r.updates, taken, err)
+	if r.updates != nil {
+		ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+		defer cancel()
+		taken, err := r.update(ctx, false)
+		if done, err = done.with(r.updates, taken, err); err != nil {
+			return done, err
+		}
+	}
+	return done, r.parts.lookAtTrust()
 }
 
 // change is a change of what the gateway runs with. On an error nothing has changed.
@@ -162,6 +169,7 @@ func (r *reloader) change(ctx context.Context, name string, do change, q changeR
 	if !r.handedOver() {
 		r.systemd.tell("READY=1")
 	}
+	r.parts.count(name, done.origin, err)
 	if err != nil {
 		all := failures(err)
 		why := all[0].Message
@@ -209,10 +217,12 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 		return done, failure{Code: "reload.restart", Message: fmt.Sprintf("a running gateway cannot change %s", strings.Join(fixed, ", ")),
 			Try: []string{"restart it: what it does at the moment is unchanged", "or undo that, and reload the rest"}}
 	}
+	done.origin = policyOrigin(c)
 	source, tests, err := r.provenSource(ctx, c)
 	if err != nil {
 		return done, err
 	}
+	done.origin = fromConfiguration
 	if source.state != nil {
 		done.Revision, done.Workspace = source.state.Current.Number, workspace(c, source)
 	}
@@ -387,6 +397,7 @@ func needHandover(old, new *config.Config) (names []string) {
 	differs("audit", old.Audit, new.Audit)
 	differs("break_glass", old.BreakGlass, new.BreakGlass)
 	differs("alarms", old.Alarms, new.Alarms)
+	differs("metrics", old.Metrics, new.Metrics)
 	differs("limits", old.Limits, new.Limits)
 	if len(old.Devices) != len(new.Devices) {
 		return append(names, "which devices there are")

@@ -42,6 +42,8 @@ type reloader struct {
 	running sync.WaitGroup
 
 	updates *updates // of bundles; nil: there are none
+	metrics *metricsListener
+	began   time.Time
 
 	mu        sync.Mutex // one change at a time
 	listeners []net.Listener
@@ -50,12 +52,14 @@ type reloader struct {
 	text      []byte         // the same, as it was written
 	trial     *trial         // nil: what is in force is meant to stay
 
+	trialEnds atomic.Int64 // ns since the Unix epoch, a moment old; 0: none is on trial
+
 	heir atomic.Pointer[handover.Successor] // the process that has taken over; nil: none has
 }
 
 // prepare makes everything that serving takes. Close the reloader and its parts.
 func prepare(ctx context.Context, file string, keep segment.Keeper, old *handover.Predecessor, log *slog.Logger) (r *reloader, err error) {
-	r = &reloader{file: file, log: log, old: old, systemd: serviceManager(), signals: make(chan os.Signal, 1), unwatch: func() {}}
+	r = &reloader{file: file, began: time.Now(), log: log, old: old, systemd: serviceManager(), signals: make(chan os.Signal, 1), unwatch: func() {}}
 	if err := r.inherit(); err != nil {
 		return nil, err
 	}
@@ -90,6 +94,11 @@ func prepare(ctx context.Context, file string, keep segment.Keeper, old *handove
 			r.updates.source.Close()
 		}
 	}
+	if err == nil {
+		if r.metrics, err = openMetrics(&r.config.Metrics, old); err != nil {
+			r.control.close(old == nil)
+		}
+	}
 	if err != nil {
 		for _, l := range r.listeners {
 			l.Close()
@@ -118,6 +127,7 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 	}
 	signal.Notify(r.signals, syscall.SIGHUP)
 	r.control.serve(r.verbs())
+	r.metrics.serve(r.source(), r.log)
 	r.running.Go(func() { r.followSignals(ctx) })
 	r.running.Go(func() { r.parts.standing.follow(ctx) })
 	if r.updates != nil {
@@ -136,6 +146,7 @@ func (r *reloader) end() {
 	signal.Stop(r.signals)
 	r.stop()
 	r.control.hush()
+	r.metrics.hush()
 	if r.old != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), r.config.Limits.DrainTimeout+drainSlack)
 		defer cancel()
@@ -156,6 +167,7 @@ const drainSlack = 5 * time.Second
 // close gives up what prepare opened besides the parts.
 func (r *reloader) close() {
 	r.control.close(!r.handedOver() && r.parts.log.Mine())
+	r.metrics.close(!r.handedOver())
 	if r.updates != nil {
 		r.updates.source.Close()
 	}
@@ -188,7 +200,7 @@ func (r *reloader) verbs() map[string]verb {
 	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
 		changes[name] = func(ctx context.Context, q changeRequest) (reloaded, error) { return r.change(ctx, name, do, q) }
 	}
-	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle}
+	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "status": r.answerStatus}
 	for name, do := range changes {
 		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
 			var q changeRequest

@@ -106,7 +106,7 @@ records the answer and only then lets the operation reach the device.`
 	mustComplete(root.MarkPersistentFlagDirname("dir"))
 	root.SetFlagErrorFunc(nearFlag)
 
-	root.AddCommand(demoCommand(a), initCommand(a), certCommand(a), deviceCommand(a), accessCommand(a), breakGlassCommand(a), alarmCommand(a), profileCommand(a), policyCommand(a), checkCommand(a), runCommand(a), reloadCommand(a), applyCommand(a), confirmCommand(a), segmentCommand(a), segmentHelperCommand(a),
+	root.AddCommand(demoCommand(a), initCommand(a), certCommand(a), deviceCommand(a), accessCommand(a), breakGlassCommand(a), alarmCommand(a), profileCommand(a), policyCommand(a), checkCommand(a), runCommand(a), reloadCommand(a), statusCommand(a), applyCommand(a), confirmCommand(a), segmentCommand(a), segmentHelperCommand(a),
 		whyCommand(a), auditCommand(a), doctorCommand(a), versionCommand(a))
 	return root
 }

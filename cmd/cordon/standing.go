@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cordon/cmd/cordon/config"
@@ -46,10 +47,11 @@ type standing struct {
 
 	mu     sync.Mutex
 	ledger access.Ledger
-	damage error  // why the file could not be read
-	unkept bool   // the file could not be written, and what is in force is not in it
-	late   []note // of what came into force without its entry
-	given  bool   // another process has the file now
+	shown  atomic.Pointer[access.Ledger] // the same, for who does not wait for mu
+	damage error                         // why the file could not be read
+	unkept bool                          // the file could not be written, and what is in force is not in it
+	late   []note                        // of what came into force without its entry
+	given  bool                          // another process has the file now
 }
 
 // note is the entry about what became of a fact.
@@ -62,6 +64,7 @@ type note struct {
 func openStanding(c *config.Config, record func(audit.Entry) error, parts *assembly, log *slog.Logger) *standing {
 	s := &standing{path: filepath.Join(c.Gateway.State, ledgerFile), record: record, parts: parts, log: log}
 	s.ledger, s.damage = access.Read(s.path)
+	s.shown.Store(&s.ledger)
 	return s
 }
 
@@ -203,6 +206,7 @@ func (s *standing) prepare(next access.Ledger) (inForce, error) {
 // enforce brings next into force, and returns how many live sessions that ends.
 func (s *standing) enforce(next access.Ledger, ground inForce) int {
 	s.ledger = next
+	s.shown.Store(&next)
 	if s.parts == nil {
 		return 0
 	}

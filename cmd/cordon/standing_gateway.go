@@ -58,6 +58,7 @@ func (a *assembly) prepare(configured inForce, l access.Ledger, damage error) (i
 // for the start.
 func (a *assembly) put(ground inForce) int {
 	a.policy, a.candidate, a.devices = ground.policy, ground.candidate, ground.devices
+	a.show(ground)
 	elsewhere := a.tellOld()
 	ended := a.gateway.Replace(a.decider(ground), ground.devices)
 	return ended + elsewhere()

@@ -102,6 +102,10 @@ func (r *reloader) keepTrial(ctx context.Context) {
 		case <-tick.C:
 		}
 		r.mu.Lock()
+		r.trialEnds.Store(0)
+		if r.trial != nil {
+			r.trialEnds.Store(r.trial.Until.UnixNano())
+		}
 		if !r.handedOver() && r.trial != nil && !time.Now().Round(0).Before(r.trial.Until) {
 			r.endTrial(ctx, "nobody has confirmed it")
 		}
@@ -179,6 +183,7 @@ func (r *reloader) endTrial(ctx context.Context, why string) (reloaded, error) {
 		r.log.Error("record the end of a trial", "error", err)
 	}
 	done, err := r.bring(ctx, before, nil, false)
+	r.parts.outcomes.note(fromConfiguration, err)
 	if err != nil {
 		r.trial.Until = time.Now().Add(trialRetry)
 		r.log.Error("cannot go back from the configuration on trial, trying again", "error", err, "in", trialRetry)

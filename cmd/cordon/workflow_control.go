@@ -27,6 +27,9 @@ func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMess
 	if errors.Is(err, errMoved) {
 		return nil, err
 	}
+	if s.Do == "rollout" || s.Do == "rollback" {
+		r.parts.outcomes.note(fromRollout, err)
+	}
 	if err != nil {
 		r.log.Error("step of a policy refused, everything stays as it was", "step", s.Do, "error", err)
 		return nil, err

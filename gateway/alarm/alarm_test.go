@@ -380,3 +380,55 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for an alarm hears of it, of one before it that fails, and not for ever.
+func TestTell(t *testing.T) {
+	f := &fickle{make(chan bool, 10), make(chan string, 10)}
+	s, err := Open(t.TempDir(), []Channel{f}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run(t, s)()
+	tell := func(id string, within time.Duration) error {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		a := example()
+		a.ID = id
+		came, err := s.Tell(ctx, a)
+		if len(came) != 1 || err != nil {
+			t.Fatalf("told %v, %v", came, err)
+		}
+		return came["fickle"]
+	}
+	f.broken <- false
+	if err := tell("one", patience); err != nil {
+		t.Errorf("delivered, and told %v", err)
+	}
+	raise(t, s, "before")
+	f.broken <- true
+	if err := tell("two", patience); err == nil || err.Error() != "down" {
+		t.Errorf("one before it failed, and told %v", err)
+	}
+	if err := tell("three", 10*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nothing was tried, and told %v", err)
+	}
+	for range 3 {
+		f.broken <- false
+	}
+	for _, want := range []string{"one", "before", "two", "three"} {
+		if got := <-f.got; got != want {
+			t.Errorf("delivered %s, want %s", got, want)
+		}
+	}
+	for _, l := range s.lines {
+		l.mu.Lock()
+		if len(l.watchers) > 0 {
+			t.Error("somebody still waits")
+		}
+		l.mu.Unlock()
+	}
+	if got := s.Attempts()["fickle"]; got != (Attempts{4, 1}) {
+		t.Errorf("attempts %+v", got)
+	}
+}

@@ -24,6 +24,7 @@ const (
 	SendTimeout = 10 * time.Second // that a channel is given for one
 	firstRetry  = time.Second
 	lastRetry   = time.Minute
+	lookAgain   = time.Minute // for what another process of the gateway has left
 )
 
 // Spool keeps alarms on disk until each channel has delivered them, one file for each alarm
@@ -43,6 +44,11 @@ type line struct {
 	dir   string
 	news  chan struct{} // something waits
 	loose chan *Alarm   // that the disk did not take
+
+	mu       sync.Mutex
+	sent     uint64 // since Open
+	failed   uint64
+	watchers map[chan<- attempt]bool
 }
 
 // Open opens the spool in dir, which it makes if need be, with what waits there from before.
@@ -50,7 +56,7 @@ type line struct {
 func Open(dir string, channels []Channel, log *slog.Logger) (*Spool, error) {
 	s := &Spool{dir: dir, log: log}
 	for _, c := range channels {
-		l := &line{c, filepath.Join(dir, c.Name()), make(chan struct{}, 1), make(chan *Alarm, maxLoose)}
+		l := &line{Channel: c, dir: filepath.Join(dir, c.Name()), news: make(chan struct{}, 1), loose: make(chan *Alarm, maxLoose), watchers: map[chan<- attempt]bool{}}
 		if err := os.MkdirAll(l.dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open alarms: %w", err)
 		}
@@ -137,6 +143,7 @@ func (s *Spool) run(ctx context.Context, l *line) {
 			case <-ctx.Done():
 				return
 			case <-l.news:
+			case <-time.After(lookAgain):
 			}
 		} else {
 			select {
@@ -163,7 +170,7 @@ func (s *Spool) run(ctx context.Context, l *line) {
 func (s *Spool) deliver(ctx context.Context, l *line) error {
 	for len(l.loose) > 0 {
 		a := <-l.loose
-		if err := send(ctx, l, a); err != nil {
+		if err := l.send(ctx, a); err != nil {
 			l.hold(a)
 			return err
 		}
@@ -180,7 +187,7 @@ func (s *Spool) deliver(ctx context.Context, l *line) error {
 		}
 		if err != nil { // it would hold up all others
 			s.log.Error("an alarm is unreadable, and dropped", "file", path, "error", err)
-		} else if err := send(ctx, l, a); err != nil {
+		} else if err := l.send(ctx, a); err != nil {
 			return err
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -189,10 +196,14 @@ func (s *Spool) deliver(ctx context.Context, l *line) error {
 	}
 }
 
-func send(ctx context.Context, c Channel, a *Alarm) error {
-	ctx, cancel := context.WithTimeout(ctx, SendTimeout)
+func (l *line) send(ctx context.Context, a *Alarm) error {
+	sending, cancel := context.WithTimeout(ctx, SendTimeout)
 	defer cancel()
-	return c.Send(ctx, a)
+	err := l.Send(sending, a)
+	if ctx.Err() == nil { // otherwise it was broken off, which says nothing
+		l.tell(attempt{a.ID, err})
+	}
+	return err
 }
 
 // Waiting returns, by channel, how many alarms are not delivered, and since when the oldest

@@ -49,7 +49,7 @@ var (
 	PluginWindowsMost = &Family{"cordon_plugin_windows_limit", Gauge, "Windows there may be in use; beyond, sessions wait.", []string{"protocol"}}
 
 	PolicyInfo        = &Family{"cordon_policy_info", Gauge, "The policy in force; the value is 1. source is folder, rollout or bundle.", []string{"revision", "source"}}
-	PolicySince       = &Family{"cordon_policy_in_force_timestamp_seconds", Gauge, "Since when this process decides by that policy.", nil}
+	PolicySince       = &Family{"cordon_policy_in_force_timestamp_seconds", Gauge, "Since when this process decides by that policy and its data, grants included.", nil}
 	PolicyRollout     = &Family{"cordon_policy_rollout", Gauge, "Whether a candidate is being rolled out: 1 for the stage that it is at.", []string{"stage"}}
 	BundleRevision    = &Family{"cordon_bundle_revision", Gauge, "The revision of the bundle in force.", nil}
 	BundleMade        = &Family{"cordon_bundle_made_timestamp_seconds", Gauge, "When the bundle in force was signed.", nil}

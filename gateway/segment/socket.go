@@ -46,6 +46,13 @@ type Keeper interface {
 // New returns the segment of a plan, which Setup makes.
 func New(keep Keeper, p Plan) *Segment { return &Segment{plan: p, keep: keep} }
 
+// Up returns nil if there is somebody who makes sockets in the segment, and the segment is there. It may
+// block until ctx is done.
+func (s *Segment) Up(ctx context.Context) error {
+	_, err := s.keep.Instance(ctx, s.plan)
+	return err
+}
+
 // Dial connects to a declared port of a declared device, from inside the segment. It may block
 // until ctx is done; give it a deadline. The caller closes the connection.
 func (s *Segment) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {

@@ -113,7 +113,7 @@ func TestLoad(t *testing.T) {
 			DecisionTimeout: 500 * time.Millisecond, DrainTimeout: 0, HandoverTimeout: time.Hour, WindowMemory: 64 << 20},
 		BreakGlass: BreakGlass{Roles: []string{"nurse-manager"}, Groups: []string{"icu-lead"}, Reviewers: []string{"privacy"}, Duration: 15 * time.Minute, Max: 2 * time.Hour,
 			DeviceClasses: []string{"imaging/*", "monitor/bedside"}},
-		Alarms: Alarms{Syslog: "unix:///dev/log", Webhook: Webhook{URL: "https://siem.hospital.example/cordon", SecretFile: "testdata/alarms.secret", TrustFile: "testdata/siem.pem"}},
+		Alarms:  Alarms{Syslog: "unix:///dev/log", Webhook: Webhook{URL: "https://siem.hospital.example/cordon", SecretFile: "testdata/alarms.secret", TrustFile: "testdata/siem.pem"}},
 		Metrics: Metrics{Listen: "127.0.0.1:9464"},
 	}
 	if !reflect.DeepEqual(got, want) {

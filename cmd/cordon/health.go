@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cordon/gateway/metrics"
+	"cordon/policy"
+)
+
+// Bounds of looking how a gateway does.
+const (
+	turnTimeout    = 2 * time.Second // for its loops to turn
+	segmentTimeout = time.Second     // for who makes sockets in a segment to answer
+)
+
+// lives reports what only a restart would mend: a loop that does not turn, see watchdog.go.
+func (p *assembly) lives(ctx context.Context) []metrics.Check {
+	return []metrics.Check{{Name: "loops", Err: p.turns(ctx, turnTimeout)}}
+}
+
+// isReady reports whether clients are served as the configuration says: they are accepted, the policy
+// answers, entries become durable, every plugin runs, and every segment's devices can be reached.
+func (p *assembly) isReady(ctx context.Context) []metrics.Check {
+	return p.ready(ctx, p.segmentsUp(ctx))
+}
+
+// ready is isReady for segments that were asked already.
+func (p *assembly) ready(ctx context.Context, segments map[string]error) []metrics.Check {
+	checks := []metrics.Check{{Name: "clients"}, {Name: "policy", Err: p.decides(ctx)}, {Name: "audit", Err: p.records()}, {Name: "plugins"}, {Name: "segments"}}
+	if !p.gateway.Accepting() {
+		checks[0].Err = errors.New("none are accepted")
+	}
+	for _, plugin := range p.plugins {
+		if s := plugin.Status(); !s.Running {
+			checks[3].Err = errors.Join(checks[3].Err, fmt.Errorf("%s does not run", s.Protocol))
+		}
+	}
+	for name, err := range segments {
+		if err != nil {
+			checks[4].Err = errors.Join(checks[4].Err, fmt.Errorf("%s is not up", name))
+		}
+	}
+	return checks
+}
+
+// decides asks the policy in force what it asks itself of a stranger: any answer is one but doubt.
+func (p *assembly) decides(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.config.Limits.DecisionTimeout)
+	defer cancel()
+	r := policy.Request{Phase: policy.PhaseConnect, Subject: policy.Subject{ID: "unknown", Roles: []string{}, Groups: []string{}},
+		Device: policy.Device{Labels: map[string]string{}, State: policy.StateActive}, Session: policy.Session{Direction: policy.Inbound}, NowNs: time.Now().UnixNano()}
+	if d := p.shown.Load().policy.Decide(ctx, &r); d.Cause == policy.CauseDoubt {
+		return errors.New("it does not answer")
+	}
+	return nil
+}
+
+// records reports whether entries become durable.
+func (p *assembly) records() error {
+	s, own := p.log.Stats()
+	switch {
+	case !own:
+		return errors.New("another process has the log")
+	case s.Err != nil:
+		return errors.New("the log cannot be written")
+	}
+	return nil
+}
+
+// segmentsUp asks for all segments at once, nil for those that are up.
+func (p *assembly) segmentsUp(ctx context.Context) map[string]error {
+	ctx, cancel := context.WithTimeout(ctx, segmentTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	up := map[string]error{}
+	for name, s := range p.segments {
+		asking.Go(func() {
+			err := s.Up(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			up[name] = err
+		})
+	}
+	asking.Wait()
+	return up
+}
