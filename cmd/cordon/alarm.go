@@ -30,7 +30,7 @@ var severities = map[audit.Kind]alarm.Severity{
 	audit.KindQuarantine: alarm.Warning, audit.KindRelease: alarm.Notice,
 	kindSegment: alarm.Warning, kindUnwritable: alarm.Alert,
 	kindPlugin: alarm.Warning, kindPluginHeld: alarm.Alert, kindCertificates: alarm.Warning,
-	kindDrill: alarm.Notice,
+	audit.KindBreakGlassDrill: alarm.Alert, // it takes the way that an emergency takes
 }
 
 // newRaised counts alarms by kind.
@@ -89,13 +89,18 @@ func (a *assembly) alarm(e audit.Entry, f *access.Fact) {
 	if spool == nil {
 		return
 	}
+	if err := spool.Raise(a.alarmOf(e, severity, f)); err != nil {
+		a.logger.Error("an alarm is lost", "name", e.Kind, "error", err)
+	}
+}
+
+// alarmOf is the alarm about an entry.
+func (a *assembly) alarmOf(e audit.Entry, severity alarm.Severity, f *access.Fact) *alarm.Alarm {
 	al := newAlarm(a.config, string(e.Kind), severity, e.Note)
 	if f != nil {
 		al.Subject, al.Device = f.Subject, f.Device
 	}
-	if err := spool.Raise(al); err != nil {
-		a.logger.Error("an alarm is lost", "name", e.Kind, "error", err)
-	}
+	return al
 }
 
 // followLog tells that the log cannot be written, until ctx is done.
@@ -161,18 +166,10 @@ func (a *app) testAlarm(ctx context.Context) error {
 	}
 	al := newAlarm(c, "test", alarm.Notice, "a test by "+operatorName()+": nothing is amiss")
 	var list []told
-	var rows [][]string
-	var failed []string
 	for _, channel := range channels {
-		t := told{Channel: channel.Name(), OK: true}
 		ctx, cancel := context.WithTimeout(ctx, alarm.SendTimeout)
-		if err := channel.Send(ctx, al); err != nil {
-			t.OK, t.Error = false, err.Error()
-			failed = append(failed, t.Channel)
-		}
+		list = append(list, toldBy(channel.Name(), channel.Send(ctx, al)))
 		cancel()
-		list = append(list, t)
-		rows = append(rows, []string{t.Channel, map[bool]string{true: "sent", false: "failed"}[t.OK], orDash(t.Error)})
 	}
 	if a.json {
 		err = a.object(struct {
@@ -181,10 +178,41 @@ func (a *app) testAlarm(ctx context.Context) error {
 			Channels []told `json:"channels"`
 		}{"cordon.alarm.test/v1", al.ID, list})
 	} else {
-		err = a.table([]string{"CHANNEL", "RESULT", "ERROR"}, rows)
+		err = a.showTold(list)
 	}
-	if err == nil && len(failed) > 0 {
-		err = failure{Code: "alarm.failed", Message: fmt.Sprintf("%d of %d channels failed", len(failed), len(channels)), Exit: exitUnreachable, Try: []string{"what the channel's error says"}}
+	if err == nil {
+		err = untold(list)
 	}
 	return err
+}
+
+// toldBy is what came of a channel.
+func toldBy(channel string, err error) told {
+	t := told{Channel: channel, OK: err == nil}
+	if err != nil {
+		t.Error = err.Error()
+	}
+	return t
+}
+
+func (a *app) showTold(list []told) error {
+	var rows [][]string
+	for _, t := range list {
+		rows = append(rows, []string{t.Channel, map[bool]string{true: "sent", false: "failed"}[t.OK], orDash(t.Error)})
+	}
+	return a.table([]string{"CHANNEL", "RESULT", "ERROR"}, rows)
+}
+
+// untold is a failure if a channel failed.
+func untold(list []told) error {
+	failed := 0
+	for _, t := range list {
+		if !t.OK {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return failure{Code: "alarm.failed", Message: fmt.Sprintf("%d of %d channels failed", failed, len(list)), Exit: exitUnreachable, Try: []string{"what the channel's error says"}}
 }

@@ -17,7 +17,7 @@ import (
 
 func breakGlassCommand(a *app) *cobra.Command {
 	c := group("break-glass", "Access in an emergency")
-	c.AddCommand(breakGlassOpenCommand(a), breakGlassCloseCommand(a), breakGlassListCommand(a), breakGlassShowCommand(a), breakGlassReviewCommand(a), breakGlassSealCommand(a))
+	c.AddCommand(breakGlassOpenCommand(a), breakGlassCloseCommand(a), breakGlassListCommand(a), breakGlassShowCommand(a), breakGlassReviewCommand(a), breakGlassSealCommand(a), breakGlassDrillCommand(a))
 	return c
 }
 

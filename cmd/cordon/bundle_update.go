@@ -149,8 +149,11 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 	if ctx.Err() != nil || errors.Is(err, errMoved) {
 		return done, err // broken off, which says nothing about the bundle
 	}
-	r.parts.outcomes.note(fromBundle, err)
-	if u.counts(this, failureCode(err), polled) {
+	counts := u.counts(this, failureCode(err), polled)
+	if counts || err == nil {
+		r.parts.outcomes.note(fromBundle, err)
+	}
+	if counts {
 		r.refuseBundle(d, err)
 	}
 	return done, err

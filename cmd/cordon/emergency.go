@@ -25,6 +25,7 @@ import (
 const (
 	purposeOpen   = "break-glass-open"
 	purposeReview = "break-glass-review"
+	purposeDrill  = "break-glass-drill"
 )
 
 // opening is what a person wants who opens a device, and what they sign.
@@ -223,22 +224,25 @@ func (m *emergencies) fact(o *opening, now time.Time) (f access.Fact, err error)
 
 // open brings an emergency into force.
 func (m *emergencies) open(f access.Fact, now time.Time) (answer emergencyAnswer, err error) {
-	answer.Fact, answer.changed, err = m.standing.apply(now, func(l access.Ledger) (access.Ledger, access.Fact, note, error) {
-		parts := m.standing.parts
-		if l.State(f.Device, parts.configured.devices[f.Device].State) == policy.StateQuarantined {
-			return l, f, note{}, failure{Code: "break_glass.quarantined", Exit: exitDenied, Message: fmt.Sprintf("%s is quarantined, which no emergency overrides", f.Device), Try: []string{"cordon device show " + f.Device, "cordon device release " + f.Device + " --reason …"}}
-		}
-		if !parts.configured.policy.ReadsAccess(access.Emergencies) {
-			return l, f, note{}, failure{Code: "access.unread", Exit: exitConflict, Message: "no rule of the policy reads data.access.emergencies, so break-glass would permit nothing",
-				Try: []string{"copy break_glass.rego from a policy that cordon init writes, and its lines of cordon.rego"}}
-		}
-		next, f, err := l.Make(f, now)
-		if err != nil {
-			return l, f, note{}, refusedFact(err)
-		}
-		return next, f, madeNote(&f), nil
-	})
+	answer.Fact, answer.changed, err = m.standing.apply(now, func(l access.Ledger) (access.Ledger, access.Fact, note, error) { return m.made(l, f, now) })
 	return answer, err
+}
+
+// made is l with an emergency, if it may be opened. standing.mu is held.
+func (m *emergencies) made(l access.Ledger, f access.Fact, now time.Time) (access.Ledger, access.Fact, note, error) {
+	parts := m.standing.parts
+	if l.State(f.Device, parts.configured.devices[f.Device].State) == policy.StateQuarantined {
+		return l, f, note{}, failure{Code: "break_glass.quarantined", Exit: exitDenied, Message: fmt.Sprintf("%s is quarantined, which no emergency overrides", f.Device), Try: []string{"cordon device show " + f.Device, "cordon device release " + f.Device + " --reason …"}}
+	}
+	if !parts.configured.policy.ReadsAccess(access.Emergencies) {
+		return l, f, note{}, failure{Code: "access.unread", Exit: exitConflict, Message: "no rule of the policy reads data.access.emergencies, so break-glass would permit nothing",
+			Try: []string{"copy break_glass.rego from a policy that cordon init writes, and its lines of cordon.rego"}}
+	}
+	next, f, err := l.Make(f, now)
+	if err != nil {
+		return l, f, note{}, refusedFact(err)
+	}
+	return next, f, madeNote(&f), nil
 }
 
 // review takes what somebody else found.

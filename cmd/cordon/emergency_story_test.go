@@ -29,6 +29,8 @@ func tellBreakGlass(t *testing.T, cordon string) {
 	t.Run("sealed codes", func(t *testing.T) { codesSpent(t, cordon) })
 	t.Run("nobody listens", func(t *testing.T) { alarmsWait(t, cordon) })
 	t.Run("overdue", func(t *testing.T) { reviewOverdue(t, cordon) })
+	t.Run("drill", func(t *testing.T) { glassDrilled(t, cordon) })
+	t.Run("nobody listens in a hand-over", func(t *testing.T) { alarmsHandedOver(t, cordon) })
 }
 
 // receivers are two who are told: a syslog daemon and a program.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +21,6 @@ type metricsListener struct {
 	network, address string
 	listener         net.Listener
 	server           *metrics.Server
-	hushing          sync.Once
 }
 
 // name is what the listener is passed on by: who listens elsewhere opens its own.
@@ -102,11 +100,9 @@ func (m *metricsListener) serve(s metrics.Source, log *slog.Logger) {
 // hush leaves those who ask from now on to the process that has the socket too, and returns when the
 // others are answered.
 func (m *metricsListener) hush() {
-	m.hushing.Do(func() {
-		if m.server != nil {
-			m.server.Close()
-		}
-	})
+	if m.server != nil {
+		m.server.Close()
+	}
 }
 
 // close is hush for good. last says that no other process has the socket.

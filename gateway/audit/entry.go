@@ -36,6 +36,7 @@ const (
 	KindBreakGlassOverdue  Kind = "break-glass-overdue" // it was not reviewed in time
 	KindBreakGlassRefused  Kind = "break-glass-refused" // somebody tried to open it, and may not
 	KindBreakGlassSealed   Kind = "break-glass-sealed"  // new offline codes were made, those before are void
+	KindBreakGlassDrill    Kind = "break-glass-drill"   // it was tried how an emergency would go; nothing was opened
 
 	KindGap Kind = "gap" // written by the log itself: it could not record for a while, or a crash tore a write
 )

@@ -178,7 +178,7 @@ func TestConnectionsBounded(t *testing.T) {
 	}
 }
 
-// Close answers those who have asked, and no request is answered on a connection of before.
+// Close answers those who have connected, also who asks afterwards, and no request is answered on a connection of before.
 func TestClose(t *testing.T) {
 	asked, go1 := make(chan bool), make(chan bool)
 	server, _ := served(t, Source{Read: func(*Reading) {}, Lives: func(context.Context) []Check {
@@ -193,14 +193,26 @@ func TestClose(t *testing.T) {
 	defer c.Close()
 	fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-asked
+	late, err := net.Dial("tcp", server.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	for len(server.listener.places) < 2 { // until it is accepted
+		time.Sleep(time.Millisecond)
+	}
 	closed := make(chan bool)
 	go func() { server.Close(); close(closed) }()
 	<-server.served
+	fmt.Fprintf(late, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-asked
 	close(go1)
-	c.SetReadDeadline(time.Now().Add(patience))
-	answer, err := io.ReadAll(c)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") || !strings.Contains(string(answer), "Connection: close") {
-		t.Errorf("asked before the end: %q, %v", answer, err)
+	for i, c := range []net.Conn{c, late} {
+		c.SetReadDeadline(time.Now().Add(patience))
+		answer, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") || !strings.Contains(string(answer), "Connection: close") {
+			t.Errorf("connection %d: %q, %v", i, answer, err)
+		}
 	}
 	<-closed
 }

@@ -39,8 +39,9 @@ type Source struct {
 // hand-over the next one is the new process's.
 type Server struct {
 	http     *http.Server
-	listener net.Listener
+	listener *bounded
 	served   chan struct{} // closed when nothing is accepted any more
+	closing  sync.Once
 }
 
 // Serve answers on l until Close, which closes it.
@@ -57,7 +58,7 @@ func Serve(l net.Listener, s Source, log *slog.Logger) *Server {
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers cause
 	}
 	h.SetKeepAlivesEnabled(false)
-	server := &Server{h, &bounded{Listener: l, places: make(chan struct{}, connections), closed: make(chan struct{})}, make(chan struct{})}
+	server := &Server{http: h, listener: &bounded{Listener: l, places: make(chan struct{}, connections), closed: make(chan struct{})}, served: make(chan struct{})}
 	go func() {
 		defer close(server.served)
 		if err := h.Serve(server.listener); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -67,15 +68,24 @@ func Serve(l net.Listener, s Source, log *slog.Logger) *Server {
 	return server
 }
 
-// Close stops accepting and waits until those who asked are answered, writeTimeout at most.
-// Who comes later waits for the process that has the socket too, if there is one.
-func (s *Server) Close() {
+// Close stops accepting and waits until those who are connected are answered, readTimeout for one that
+// asks nothing. Who comes later waits for the process that has the socket too, if there is one.
+// It may be called twice.
+func (s *Server) Close() { s.closing.Do(s.close) }
+
+func (s *Server) close() {
 	s.listener.Close()
-	<-s.served // first: what was accepted by then is known to be
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout+writeTimeout)
-	defer cancel()
-	if s.http.Shutdown(ctx) != nil {
-		s.http.Close()
+	<-s.served
+	// Not by http.Server.Shutdown, which hangs up on who has connected and not asked yet.
+	patience := time.NewTimer(readTimeout + writeTimeout)
+	defer patience.Stop()
+	for range cap(s.listener.places) {
+		select {
+		case s.listener.places <- struct{}{}:
+		case <-patience.C:
+			s.http.Close()
+			return
+		}
 	}
 }
 
