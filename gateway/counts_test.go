@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"cordon/gateway/timing"
 	"cordon/policy"
 )
 
@@ -103,4 +104,30 @@ func TestEndWords(t *testing.T) {
 			t.Errorf("%v ends a session as %q, want %q", c.cause, got, c.want)
 		}
 	}
+}
+
+// BenchmarkCounting is what an operation pays for being counted and timed, alone and where all count at once.
+func BenchmarkCounting(b *testing.B) {
+	var s sums
+	var x tally
+	d := policy.Decision{Allow: true, Cause: policy.CausePolicy}
+	one := func() {
+		began := timing.Clock()
+		s.decide.Observe(timing.Clock() - began)
+		began = timing.Clock()
+		s.record.Observe(timing.Clock() - began)
+		x.decided(policy.ClassWrite, &d)
+	}
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			one()
+		}
+	})
+	b.Run("at once", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				one()
+			}
+		})
+	})
 }

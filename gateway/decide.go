@@ -4,8 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
+	"cordon/gateway/timing"
 	"cordon/policy"
 )
 
@@ -30,9 +30,9 @@ func (g *Gateway) decide(on *grounds, r *Route, request *policy.Request) policy.
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.DecideTimeout)
 	defer cancel()
-	began := time.Now()
+	began := timing.Clock()
 	d := on.policy.Decide(ctx, request)
-	g.sums.decide.Observe(time.Since(began))
+	g.sums.decide.Observe(timing.Clock() - began)
 	if ctx.Err() != nil && d.Allow {
 		return policy.Decision{Reason: "the policy took too long", Cause: policy.CauseDoubt, Revision: d.Revision, Data: d.Data}
 	}

@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"strconv"
-	"time"
 
 	"cordon/certs"
 	"cordon/gateway/audit"
+	"cordon/gateway/timing"
 	"cordon/policy"
 )
 
@@ -22,9 +22,9 @@ const CodeUnrecorded = "NO-LOG"
 func (g *Gateway) record(request *policy.Request, d policy.Decision) (policy.Decision, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), g.Limits.RecordTimeout)
 	defer cancel()
-	began := time.Now()
+	began := timing.Clock()
 	receipt, err := g.Log.Append(ctx, audit.Entry{Kind: audit.KindDecision, Gateway: g.Name, Input: request.AppendJSON(nil), Decision: d})
-	g.sums.record.Observe(time.Since(began))
+	g.sums.record.Observe(timing.Clock() - began)
 	if err != nil {
 		return policy.Decision{Reason: "the audit log cannot be written", Cause: policy.CauseDoubt, Revision: d.Revision, Data: d.Data}, CodeUnrecorded
 	}
