@@ -45,6 +45,8 @@ policy:
 audit:
   checkpoint: 1s               # how often the log's head is signed
 
+# metrics: { listen: 127.0.0.1:9464 }  # for Prometheus; also /healthz and /readyz
+
 limits:
   sessions: 4096
   sessions_per_source: 256
