@@ -64,7 +64,8 @@ type note struct {
 func openStanding(c *config.Config, record func(audit.Entry) error, parts *assembly, log *slog.Logger) *standing {
 	s := &standing{path: filepath.Join(c.Gateway.State, ledgerFile), record: record, parts: parts, log: log}
 	s.ledger, s.damage = access.Read(s.path)
-	s.shown.Store(&s.ledger)
+	read := s.ledger
+	s.shown.Store(&read)
 	return s
 }
 
