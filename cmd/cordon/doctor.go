@@ -197,7 +197,7 @@ func lookAtPlugins(ctx context.Context, x *examination) {
 func confinementRemedy(measure string) string {
 	switch measure {
 	case "namespaces":
-		return "let the gateway's user make user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+		return "let the gateway's user make user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces; in a container, by its seccomp profile)"
 	case "own-user":
 		return "start the gateway as root, or accept that plugins share its user: they still can open nothing"
 	case "seccomp", "no-new-privs":

@@ -87,6 +87,7 @@ func TestGateway(t *testing.T) {
 		{"rollout", tellRollout},
 		{"break-glass", tellBreakGlass},
 		{"bundles", tellBundles},
+		{"container", tellContainer},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {
