@@ -45,7 +45,9 @@ func (e engine) words(program string, args ...string) []string {
 func (e engine) run(t *testing.T, program string, args ...string) outcome {
 	t.Helper()
 	w := e.words(program, args...)
-	return runProgram(t, root, nil, w[0], w[1:]...)
+	// Neither this nor "exec" without -i may have /dev/null for its standard input: crun 1.8 gives
+	// that one, the host's, to the container's user.
+	return runProgram(t, root, strings.NewReader(""), w[0], w[1:]...)
 }
 
 func (e engine) must(t *testing.T, program string, args ...string) string {
@@ -169,7 +171,7 @@ func tellContainer(t *testing.T, _ string) {
 	if !strings.Contains(strings.Join(strings.Fields(inspected), " "), `"CMD", "/usr/bin/cordon", "health", "-q", "--dir", "/etc/cordon"`) {
 		t.Errorf("the image's health check is not there: %s", inspected)
 	}
-	if out := e.must(t, "podman", "exec", name, "/usr/bin/cordon", "health", "--dir", s.gw()); !strings.Contains(out, "is at work: cordon") || !strings.Contains(out, "process 1,") {
+	if out := e.must(t, "podman", "exec", "-i", name, "/usr/bin/cordon", "health", "--dir", s.gw()); !strings.Contains(out, "is at work: cordon") || !strings.Contains(out, "process 1,") {
 		t.Errorf("health says %s", out)
 	}
 	e.seenFromOutside(t, name)
@@ -177,7 +179,7 @@ func tellContainer(t *testing.T, _ string) {
 	// What takes a new process is refused, and says so; the gateway goes on.
 	s.listen = freeAddress(t)
 	s.add(t, "mon-8", "monitor/bedside", "hl7", port)
-	if out := e.run(t, "podman", "exec", name, "/usr/bin/cordon", "reload", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "restart the container") {
+	if out := e.run(t, "podman", "exec", "-i", name, "/usr/bin/cordon", "reload", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "restart the container") {
 		t.Errorf("a reload with another device exits with %d: %s%s", out.code, out.stdout, out.stderr)
 	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -129,36 +126,6 @@ func lookAtBundles(_ context.Context, x *examination) {
 	}
 	if last := status.Last; last != nil && last.Pending {
 		x.find("high", "bundles", last.From+" is refused: "+last.Message, "publish a good one; the policy in force stays meanwhile")
-	}
-}
-
-// soon is when an authority's end is worth a word.
-const soon = 90 * 24 * time.Hour
-
-func lookAtAuthority(_ context.Context, x *examination) {
-	if _, err := openAuthority(x.config); err != nil {
-		x.find("high", "authority", err.Error(), "restore gateway.state from its backup")
-		return
-	}
-	for _, name := range []string{"root.pem", "intermediate.pem"} {
-		text, err := os.ReadFile(filepath.Join(x.config.Gateway.State, caDir, name))
-		if err != nil {
-			continue // openAuthority has read it
-		}
-		block, _ := pem.Decode(text)
-		if block == nil {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
-		}
-		if left := time.Until(cert.NotAfter); left < soon {
-			x.find("high", "authority", fmt.Sprintf("%s ends %s", name, cert.NotAfter.Format(time.DateOnly)), "plan a new authority before it ends")
-		}
-	}
-	if _, err := os.Stat(filepath.Join(x.config.Gateway.State, caDir, "root.key")); err == nil {
-		x.find("low", "authority", "root.key lies beside the intermediate", "move it to a safe place; daily work does not need it")
 	}
 }
 
