@@ -88,6 +88,7 @@ func TestGateway(t *testing.T) {
 		{"break-glass", tellBreakGlass},
 		{"bundles", tellBundles},
 		{"container", tellContainer},
+		{"successor", tellSuccessor},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {
