@@ -136,7 +136,7 @@ func contents(program string, said map[string]string, units []string, at time.Ti
 	add("files/sysusers", "/usr/lib/sysusers.d/cordon.conf", 0o644)
 	add("files/tmpfiles", "/usr/lib/tmpfiles.d/cordon.conf", 0o644)
 	for name, source := range map[string]string{
-		"README.md": "README.md", "SECURITY.md": "SECURITY.md", "CHANGELOG.md": "CHANGELOG.md",
+		"README.md": "README.md", "SECURITY.md": "SECURITY.md", "CHANGELOG.md": "CHANGELOG.md", "OPERATION.md": "deploy/README.md",
 		"examples/inline.yaml": "deploy/examples/inline.yaml", "examples/proxy.yaml": "deploy/examples/proxy.yaml",
 	} {
 		add(filepath.Join(root, source), "/usr/share/doc/cordon/"+name, 0o644)
