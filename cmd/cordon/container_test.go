@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,7 +84,7 @@ func (e engine) build(t *testing.T) (image string) {
 
 func goEnv(t *testing.T, name string) string {
 	t.Helper()
-	return strings.TrimSpace(runProgram(t, ".", nil, filepath.Join(runtime.GOROOT(), "bin", "go"), "env", name).stdout)
+	return strings.TrimSpace(runProgram(t, ".", nil, "go", "env", name).stdout)
 }
 
 // docker denies what Docker's default profile does of what plugins need: namespaces of an
