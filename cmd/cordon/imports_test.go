@@ -64,6 +64,7 @@ var imports = []struct{ from, may, because string }{
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/poct", "", "a POCT1-A peer that shares nothing with the inspector it is tried against"},
 	{"deploy/demo", "deploy/astm deploy/dimse policy", "plays clients and devices from outside"},
+	{"deploy/ansible", "", "a role and its test, which knows the package from outside"},
 	{"deploy/guest", "", "makes machines to try the package on, and knows it from outside"},
 	{"deploy/guest/inside", "deploy/guest golang.org/x/sys/...", "the init and the peers of such a machine"},
 	{"deploy/bench", "deploy/dimse policy policy/rego", "measures the gateway from outside"},
