@@ -218,7 +218,9 @@ func TestFindingsRaw(t *testing.T) {
 		}
 		return m
 	}
-	more := func(m match) match { return append(match{&expr.Socket{Key: expr.SocketKeyTransparent, Register: 1}}, m...) }
+	more := func(m match) match {
+		return append(match{&expr.Socket{Key: expr.SocketKeyTransparent, Register: 1}}, m...)
+	}
 	tried := 0
 	for i, r := range arriving.rules {
 		asks := len(without(r.match)) < len(r.match)
