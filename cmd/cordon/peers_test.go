@@ -31,6 +31,8 @@ func TestGateway(t *testing.T) {
 		{"segment helper", tellSegmentHelper},
 		{"call-out", tellCallOut},
 		{"inline", tellInline},
+		{"IPv6", tellIPv6},
+		{"IPv6 inline", tellIPv6Inline},
 		{"unchanged devices", tellUnchanged},
 		{"strangers", tellStrangers},
 		{"hand-over with a segment", tellSegmentHandover},

@@ -108,7 +108,7 @@ func (w *ward) sendTo(t *testing.T, port, file string) outcome {
 // returns those it could open.
 func (w *ward) reach(t *testing.T, namespace string, addresses ...string) []string {
 	t.Helper()
-	const script = `for a; do (timeout 1 bash -c "exec 3<>/dev/tcp/${a/:/\/} && echo hello >&3" && echo $a) & done 2>/dev/null; wait`
+	const script = `for a; do h=${a%:*}; h=${h#[}; (timeout 1 bash -c "exec 3<>/dev/tcp/${h%]}/${a##*:} && echo hello >&3" && echo $a) & done 2>/dev/null; wait`
 	return strings.Fields(w.runIn(t, namespace, "bash", append([]string{"-c", script, "reach"}, addresses...)...).stdout)
 }
 

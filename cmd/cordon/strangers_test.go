@@ -66,7 +66,7 @@ func tellStrangers(t *testing.T, cordon string) {
 		mac[s.name] = i.HardwareAddr
 		for _, m := range s.machines {
 			record(t, w.listenIn(t, m.name, m.address+":2575"))
-			sniffers[m.name] = w.sniff(t, m)
+			sniffers[m.name] = w.sniff(t, m.name, "eth0")
 		}
 	}
 	d := w.serve(t)
