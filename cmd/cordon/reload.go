@@ -160,7 +160,7 @@ func (r *reloader) change(ctx context.Context, name string, do change, q changeR
 	r.systemd.reloading()
 	done, err := do(ctx, q)
 	if !r.handedOver() {
-		r.systemd.tell("READY=1")
+		r.ready(r.serving)
 	}
 	if err != nil {
 		all := failures(err)

@@ -112,7 +112,7 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 	}
 	r.parts.standing.advance(time.Now())
 	if r.old == nil {
-		r.systemd.tell("READY=1")
+		r.ready(ctx)
 	} else {
 		r.follow()
 	}
@@ -120,6 +120,7 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 	r.control.serve(r.verbs())
 	r.running.Go(func() { r.followSignals(ctx) })
 	r.running.Go(func() { r.parts.standing.follow(ctx) })
+	r.running.Go(func() { r.followSegments(ctx) })
 	if r.updates != nil {
 		r.running.Go(func() { r.followBundles(ctx) })
 	}

@@ -158,6 +158,9 @@ func tellSegment(t *testing.T, cordon string) {
 	}
 
 	d := w.serve(t)
+	if line := d.readyLine(); !strings.Contains(line, `"segments":[{"name":"imaging","up":true}]`) {
+		t.Errorf("the gateway is ready with %s", line)
+	}
 	w.withoutNetAdmin(t, d)
 	w.isolated(t)
 
