@@ -17,15 +17,18 @@ import (
 // users have. deploy/test installs those; where one is missing, its story is skipped,
 // or fails if CORDON_PEERS is "required".
 func TestGateway(t *testing.T) {
-	cordon := filepath.Join(t.TempDir(), "cordon")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", cordon, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	cordon := os.Getenv(programEnv)
+	if cordon == "" {
+		cordon = filepath.Join(t.TempDir(), "cordon")
+		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", cordon, ".").CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
 	}
 	type story struct {
 		name string
 		tell func(t *testing.T, cordon string)
 	}
-	// These make interfaces, whose names they would fight over.
+	// These make networks of their own.
 	for _, s := range []story{
 		{"segment", tellSegment},
 		{"segment helper", tellSegmentHelper},
@@ -36,6 +39,10 @@ func TestGateway(t *testing.T) {
 		{"unchanged devices", tellUnchanged},
 		{"strangers", tellStrangers},
 		{"hand-over with a segment", tellSegmentHandover},
+	} {
+		t.Run(s.name, func(t *testing.T) { asRoot(t, cordon, s.tell) })
+	}
+	for _, s := range []story{
 		{"hand-over", tellHandover}, // brings its own load
 		{"apply", tellApply},
 		{"service manager", tellServiceManager}, // sets the environment

@@ -262,6 +262,7 @@ func (w *ward) unprotected(t *testing.T) {
 // has them. Each may be ended and started again without the other.
 func tellSegmentHelper(t *testing.T, cordon string) {
 	setpriv := peer(t, "setpriv", "util-linux")
+	twoUsers(t)
 	file := filepath.Join(images(t), "syntax-explicit.dcm")
 	w := newWard(t, cordon)
 	w.issue(t, "kim", "--user", "dr.kim", "--role", "radiologist")
