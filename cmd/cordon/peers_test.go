@@ -38,6 +38,7 @@ func TestGateway(t *testing.T) {
 		{"IPv6 inline", tellIPv6Inline},
 		{"unchanged devices", tellUnchanged},
 		{"strangers", tellStrangers},
+		{"storage commitment", tellCommitment},
 		{"hand-over with a segment", tellSegmentHandover},
 	} {
 		t.Run(s.name, func(t *testing.T) { asRoot(t, cordon, s.tell) })

@@ -66,10 +66,16 @@ in_use if input.device.state in {"active", "maintenance"}
 known if input.operation.class != "unknown"
 
 # The class of operation that must be permitted.
-class := input.operation.class if input.session.direction == "inbound"
+class := input.operation.class if {
+	input.session.direction == "inbound"
+	not reported
+}
 
 # A device that calls out by itself does what its table says.
-class := input.operation.class if calling_out
+class := input.operation.class if {
+	calling_out
+	not reported
+}
 
 calling_out if {
 	input.subject.kind == "device"

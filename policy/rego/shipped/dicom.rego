@@ -82,9 +82,29 @@ class := "write" if {
 	input.operation.name == "dicom:N-EVENT-REPORT"
 }
 
-# A device that stores because of a C-MOVE does so only for one that somebody was allowed.
+# That belongs to the write also where the report comes in an association of its own, from
+# whichever side.
+class := "write" if reported
+
+reported if {
+	reports_commitment
+	input.operation.attributes.origin == "allowed"
+}
+
+reports_commitment if {
+	input.operation.name == "dicom:N-EVENT-REPORT"
+	dicom_service == "commit"
+}
+
+# A device that stores because of a C-MOVE does so only for one that somebody was allowed. Who is
+# told that images are safe may delete them: only who was allowed to ask is told.
 unasked if {
 	dicom_service == "moved"
+	not input.operation.attributes.origin == "allowed"
+}
+
+unasked if {
+	reports_commitment
 	not input.operation.attributes.origin == "allowed"
 }
 
@@ -108,6 +128,9 @@ not_dicom := sprintf("move destination %q is neither bound to %s/%s nor listed f
 	unreachable
 } else := "the data set cannot be read in its transfer syntax" if {
 	unreadable
+} else := "it reports on a storage commitment that nobody was allowed to ask for by way of this gateway" if {
+	reports_commitment
+	unasked
 } else := sprintf("it says that it follows from a C-MOVE (%s) that nobody was allowed", [input.operation.attributes.because]) if {
 	unasked
 } else := sprintf("DICOM service %s is not permitted for role %s", [dicom_service, held]) if dicom_service

@@ -37,6 +37,7 @@ suitable if {
 	dicom_service
 	not unreachable
 	not unreadable
+	not unasked
 }
 
 # The grants without which it would be refused.

@@ -51,6 +51,7 @@ harmless if {
 	not taken
 	not unreachable
 	not unreadable
+	not unasked
 	not sweeping
 	not retained
 }
