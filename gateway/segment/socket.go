@@ -304,7 +304,9 @@ func (l Local) Up(_ context.Context, p Plan) error {
 			return fmt.Errorf("interface %s is down in the segment", i.Attrs().Name)
 		}
 		return nil
-	}); err != nil {
+	}); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("interface %s is not in the segment; is %s plugged in?", p.Interface.Name, p.Interface.held())
+	} else if err != nil {
 		return err
 	}
 	return p.answered()
