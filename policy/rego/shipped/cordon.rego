@@ -68,13 +68,13 @@ known if input.operation.class != "unknown"
 # The class of operation that must be permitted.
 class := input.operation.class if {
 	input.session.direction == "inbound"
-	not reported
+	not reports_commitment
 }
 
 # A device that calls out by itself does what its table says.
 class := input.operation.class if {
 	calling_out
-	not reported
+	not reports_commitment
 }
 
 calling_out if {

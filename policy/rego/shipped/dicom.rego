@@ -84,12 +84,7 @@ class := "write" if {
 
 # That belongs to the write also where the report comes in an association of its own, from
 # whichever side.
-class := "write" if reported
-
-reported if {
-	reports_commitment
-	input.operation.attributes.origin == "allowed"
-}
+class := "write" if reports_commitment
 
 reports_commitment if {
 	input.operation.name == "dicom:N-EVENT-REPORT"

@@ -138,6 +138,8 @@ test_dicom_calling_out if {
 		cordon.allow with input as calling_archive(service) with data.ae_titles as {"device/ct-2": ["MINE"]}
 	}
 	cordon.allow with input as calling_archive("report of a commitment")
+	cordon.allow with input as calling_archive("report of a printer") with data.roles as {"device": {"imaging/*": ["notify"]}}
+	not cordon.allow with input as calling_archive("report of a printer")
 	not cordon.allow with input as calling_archive("move") with data.ae_titles as {"device/ct-2": ["MINE"]}
 	not cordon.allow with input as object.union(calling_archive("store"), {"subject": {"id": "ct-3"}}) with data.ae_titles as {"device/ct-3": ["MINE"]}
 		with data.dicom_services as {"device": ["store"]}
@@ -154,6 +156,7 @@ test_dicom_reported if {
 		cordon.allow with input as report with data.ae_titles as titles
 		not cordon.allow with input as report with data.ae_titles as titles with data.roles as {"device": {"imaging/*": ["query", "notify"]}}
 		not cordon.allow with input as report with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
+		cordon.reason == "DICOM service commit is not permitted for role device" with input as report with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
 		every attributes in [{"origin": "unknown"}, {"origin": null}] {
 			forged := object.union(report, {"operation": {"attributes": attributes}})
 			not cordon.allow with input as forged with data.ae_titles as titles
@@ -172,7 +175,7 @@ test_dicom_moved if {
 	cordon.allow with input as moved({"because": "MINE\\KIM\\7", "origin": "allowed"}) with data.ae_titles as titles
 	every attributes in [{"because": "MINE\\KIM\\7", "origin": "unknown"}, {"because": "MINE\\KIM\\7"}] {
 		not cordon.allow with input as moved(attributes) with data.ae_titles as titles
-		contains(cordon.reason, "nobody was allowed") with input as moved(attributes) with data.ae_titles as titles
+		contains(cordon.reason, "a C-MOVE (MINE\\KIM\\7) that nobody was allowed") with input as moved(attributes) with data.ae_titles as titles
 	}
 
 	# Each of the two can be withheld.
