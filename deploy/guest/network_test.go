@@ -31,13 +31,13 @@ const trunk = `ip netns add far
 	systemd-run -q --unit far ip netns exec far /guest/inside device hl7=:2575
 	cd /etc/cordon; cp -p cordon.yaml before.yaml
 	sed -i '/^segments:$/a\  lab: { interface: { kind: vlan, name: lab20, parent: tr0, vlan: 20 }, addresses: [10.8.0.1] }' cordon.yaml
-	sed -i '/^devices:$/a\  mon-8: { address: 10.8.0.8, segment: lab, mac: "02:00:00:00:08:08", class: monitor/bedside, services: { hl7: { proto: hl7, port: 2575, listen: "10.1.0.1:12576" } } }' cordon.yaml
-	systemctl reload cordon.service`
+	sed -i '/^devices:$/a\  mon-8: { address: 10.8.0.8, segment: lab, mac: "02:00:00:00:08:08", class: monitor/bedside, services: { hl7: { proto: hl7, port: 2575, listen: "10.1.0.1:12576" } } }' cordon.yaml`
 
 // tellTrunk adds a segment that is one VLAN of a trunk to the running gateway, has results sent
 // there, and takes it away again.
 func tellTrunk(t *testing.T, g *machine) {
 	g.sh(t, trunk)
+	g.reload(t)
 	o := g.run(t, "ip", "netns", "exec", "client", "/guest/inside", "client", "-to", "10.1.0.1:12576", "-protocol", "hl7", "-cert", "/root/badges/engine", "-n", "3")
 	var talk Talk
 	if err := json.Unmarshal([]byte(o.Stdout), &talk); err != nil || talk.Done != 3 || talk.Wrong != "" {
@@ -50,9 +50,18 @@ func tellTrunk(t *testing.T, g *machine) {
 		t.Error("the client reaches the device directly")
 	}
 	g.sh(t, `cordon segment down lab --yes --release -q -c /etc/cordon/cordon.yaml
-		cd /etc/cordon; mv before.yaml cordon.yaml; systemctl reload cordon.service
-		systemctl stop far; ip link del tr0; ip netns del far`)
+		mv /etc/cordon/before.yaml /etc/cordon/cordon.yaml`)
+	g.reload(t)
+	g.sh(t, "systemctl stop far; ip link del tr0; ip netns del far")
 	g.working(t)
+}
+
+// reload has the gateway read its configuration again.
+func (g *machine) reload(t *testing.T) {
+	t.Helper()
+	if o := g.run(t, "systemctl", "reload", "cordon.service"); o.Code != 0 {
+		t.Fatalf("systemctl reload: %s%s\n%s", o.Stdout, o.Stderr, g.sh(t, "journalctl -b -u 'cordon*' --no-pager -n 40"))
+	}
 }
 
 // tellBadNetwork loses, delays, doubles, reorders and damages packets on all four ends of the
