@@ -83,7 +83,7 @@ func startingPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, [
 			return nil, 0, nil, err
 		}
 		if !f.begun {
-			if text := workspace(c, f); text != "" {
+			if text := f.beside(c); text != "" {
 				warnings = append(warnings, text)
 			}
 			return f.current, 0, warnings, nil
@@ -147,18 +147,27 @@ func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) er
 	return rollout.Write(filepath.Join(c.Gateway.State, rolloutFile), *f.state)
 }
 
-// describe says what decides besides the current revision, for an entry; "" if it is the folder.
-func (f *policySource) describe() string {
+// name is what people call the policy that decides; "" if it is the folder.
+func (f *policySource) name() string {
 	if f.bundles != nil {
 		if in, err := f.bundles.kept.inForce(); err == nil && in != nil {
-			return fmt.Sprintf("bundle revision %d decides", in.Revision)
+			return fmt.Sprintf("bundle revision %d", in.Revision)
 		}
 	}
 	if f.state == nil {
 		return ""
 	}
-	text := fmt.Sprintf("revision %d decides", f.state.Current.Number)
-	if f.state.Candidate != nil {
+	return fmt.Sprintf("revision %d", f.state.Current.Number)
+}
+
+// describe says what decides, for an entry; "" if it is the folder.
+func (f *policySource) describe() string {
+	text := f.name()
+	if text == "" {
+		return ""
+	}
+	text += " decides"
+	if f.state != nil && f.state.Candidate != nil {
 		text += "; " + describeCandidate(f.state.Candidate)
 	}
 	return text

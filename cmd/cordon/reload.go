@@ -214,7 +214,7 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 		return done, err
 	}
 	if source.state != nil {
-		done.Revision, done.Workspace = source.state.Current.Number, workspace(c, source)
+		done.Revision, done.Workspace = source.state.Current.Number, source.beside(c)
 	}
 	done.Devices, done.Tests, done.HandedOver = changedDevices(r.config, c), tests, needHandover(r.config, c)
 	if programChanged() {
@@ -318,18 +318,6 @@ func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policyS
 		err = checkPatches(c, f.candidate)
 	}
 	return f, 0, err
-}
-
-// workspace says how the policy folder stands to what is in force, "" if it is the same.
-func workspace(c *config.Config, f *policySource) string {
-	folder, err := rego.Load(c.Policy.Dir)
-	if err != nil {
-		return fmt.Sprintf("what the policy folder holds cannot be used, and is not in force: revision %d is", f.state.Current.Number)
-	}
-	if digestsOf(folder) == digestsOf(f.current) {
-		return ""
-	}
-	return fmt.Sprintf("the policy folder differs from revision %d, which is in force, and is not taken: cordon policy submit", f.state.Current.Number)
 }
 
 // provenPolicy loads a policy that has every patch the devices need and passes its own

@@ -32,8 +32,9 @@ func policyReplayCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "replay", Short: "Tell what an edited policy would have decided otherwise",
 		Long: `Ask a policy everything that was asked in a time that is in the audit log, and compare
-its answers with the recorded ones. The policy is the policy folder as it stands now, or
-another one named by --against.
+its answers with the recorded ones. The policy is the one that decides, or another one named
+by --against. Without policy.approval and policy.bundle, what decides is the policy folder as it
+stands now.
 
 What changes is grouped by device class, operation and roles; what would newly be refused
 on devices of high criticality comes first. Decisions that were not a policy's, or whose
@@ -50,7 +51,7 @@ TIME is a duration back from now (90m, 24h, 7d), a day (2026-11-22) or a moment
 	}
 	c.Flags().StringVar(&o.since, "since", "24h", "decisions recorded from `TIME` on")
 	c.Flags().StringVar(&o.until, "until", "", "decisions recorded before `TIME`")
-	c.Flags().StringVar(&o.against, "against", "", "the policy to ask: a folder, or the digest of one that decided here: `DIR|REVISION`")
+	c.Flags().StringVar(&o.against, "against", inForceName, "the policy to ask: what decides, a folder, or the digest of one that decided here: `DIR|REVISION`")
 	c.Flags().StringSliceVar(&o.failOn, "fail-on", nil, "exit with 8 if there is `CHANGE`: newly-denied, newly-denied:critical, newly-allowed, newly-allowed:critical")
 	mustComplete(c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failOnChanges[:], cobra.ShellCompDirectiveNoFileComp)))
 	return c
@@ -64,6 +65,7 @@ type replayed struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
 	rego.Report
+	Beside string `json:"workspace,omitempty"` // how the policy folder differs from what decides, if that was asked
 	Gaps int64 `json:"gaps"`       // times in which the gateway could not record; what it refused then is not known
 	Torn int64 `json:"torn_bytes"` // bytes behind the last entry that are no entry
 }
@@ -105,6 +107,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	if err != nil {
 		return cannot(doing, err)
 	}
+	out.Beside = a.beside(c, o.against)
 	if a.json {
 		err = a.object(out)
 	} else {

@@ -28,7 +28,7 @@ answered, and the rule and condition that decided. The question is asked again, 
 policy that answered it then.
 
 With --repair, look for the smallest edits of the policy's data, the subject's roles and the
-device's facts that would allow it under the policy as it stands now. Each is tried by
+device's facts that would allow it under the policy that decides now. Each is tried by
 deciding with it; what it would have changed besides is counted in the log. Nothing is
 changed. What a guard refuses (a quarantine, a virtual patch, an unknown class of operation)
 is no edit's business.`,
@@ -135,8 +135,8 @@ func since(c *config.Config, then *rego.Engine) string {
 	x, err := ungranted(then, nil)
 	y, failed := ungranted(now, err)
 	if failed != nil || x.Revision()+x.Data() != y.Revision()+y.Data() {
-		if f.state != nil {
-			return fmt.Sprintf("revision %d is in force now, another policy", f.state.Current.Number)
+		if name := f.name(); name != "" {
+			return name + " is in force now, another policy"
 		}
 		return "the policy has been edited since"
 	}

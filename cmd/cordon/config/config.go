@@ -185,6 +185,9 @@ type Policy struct {
 	Bundle   Bundle   // Signed bundles. With them, dir is where policies are written, and what is in force comes from bundles only. Default: none.
 }
 
+// Elsewhere reports whether what decides comes from elsewhere than Dir.
+func (p *Policy) Elsewhere() bool { return p.Approval.Needed() || p.Bundle.Used() }
+
 // Approval says that a policy takes two people, each with a certificate of their own.
 type Approval struct {
 	Authors   []string // The roles of those who may submit a policy, at least one.
