@@ -91,6 +91,7 @@ func TestGateway(t *testing.T) {
 		{"pinned plugin", tellPinned},
 		{"replay", tellReplay},
 		{"repair", tellRepair},
+		{"in force", tellInForce},
 		{"reload", tellReload},
 		{"access", tellAccess},
 		{"learning", tellLearning},
