@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,35 +31,32 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 	if n, err := strconv.Atoi(name); err == nil && c.Policy.Approval.Needed() {
 		return granted(c)(openNumber(c, n))
 	}
-	files, err := filepath.Glob(filepath.Join(c.Gateway.State, revisionDir, "*.tar"))
+	kept := keptIn(c)
+	files, err := kept.list()
 	if err != nil {
 		return nil, err
 	}
 	revision, data, _ := strings.Cut(name, "+")
-	var found []byte
+	var found digests
 	var names []string
 	folders := map[string]bool{} // by their digests without grants
 	for _, file := range files {
-		archive, err := os.ReadFile(file)
+		x, err := kept.read(file.path)
 		if err != nil {
 			return nil, err
 		}
-		x, err := rego.ReadDigests(archive)
-		if err != nil {
-			return nil, fmt.Errorf("open %q: %w", file, err)
-		}
 		if begins(x.Revision, revision) && begins(x.Data, data) {
-			found, names = archive, append(names, x.Revision[:19]+"+"+x.Data[:19])
+			found, names = digests{x.Revision, x.Data}, append(names, x.Revision[:19]+"+"+x.Data[:19])
 			folders[x.Revision+x.Folder] = true
 		}
 	}
 	switch {
 	case len(names) == 0:
-		return nil, failure{Code: "policy.missing", Exit: exitNotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here", name), Try: []string{"cordon audit show CODE tells which policy decided"}}
+		return nil, failure{Code: "policy.missing", Exit: exitNotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here within %s (policy.keep)", name, c.Policy.Keep), Try: []string{"cordon audit show CODE tells which policy decided"}}
 	case len(names) == 1:
-		return rego.LoadArchive(found)
+		return kept.open(found)
 	case len(folders) == 1:
-		return granted(c)(rego.LoadArchive(found))
+		return granted(c)(kept.open(found))
 	}
 	return nil, failure{Code: "policy.ambiguous", Exit: exitUsage, Message: fmt.Sprintf("%q is the beginning of %d policies' digests", name, len(names)), Try: names}
 }

@@ -115,17 +115,9 @@ func openRevisions(c *config.Config, state rollout.State) (*policySource, error)
 
 // openRevision opens a revision that is kept, with the patches that devices need.
 func openRevision(c *config.Config, r rollout.Revision) (*rego.Engine, error) {
-	path := revisionPath(c, r.Policy, r.Data)
-	archive, err := os.ReadFile(path)
+	engine, err := keptIn(c).open(digests{r.Policy, r.Data})
 	if err != nil {
 		return nil, fmt.Errorf("open revision %d: %w", r.Number, err)
-	}
-	engine, err := rego.LoadArchive(archive)
-	if err != nil {
-		return nil, fmt.Errorf("open revision %d: %w", r.Number, err)
-	}
-	if engine.Revision() != r.Policy || engine.Data() != r.Data {
-		return nil, failure{Code: "rollout.revision_changed", Exit: exitChecks, Message: fmt.Sprintf("open revision %d: %s does not hold it any more", r.Number, path), Try: []string{"restore it from its backup"}}
 	}
 	return engine, checkPatches(c, engine)
 }
@@ -135,7 +127,7 @@ func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) er
 	if !f.begun {
 		return nil
 	}
-	if err := keepRevision(c, f.current); err != nil {
+	if err := keptIn(c).keep(f.current); err != nil {
 		return err
 	}
 	e := audit.Entry{Kind: kindRollout, Note: stepNote(1, byLocal(operatorName()), "what the policy folder held when approval began"),

@@ -372,6 +372,7 @@ func needHandover(old, new *config.Config) (names []string) {
 	differs("segments", old.Segments, new.Segments)
 	differs("policy.approval", old.Policy.Approval, new.Policy.Approval)
 	differs("policy.bundle", old.Policy.Bundle, new.Policy.Bundle)
+	differs("policy.keep", old.Policy.Keep, new.Policy.Keep)
 	differs("audit", old.Audit, new.Audit)
 	differs("break_glass", old.BreakGlass, new.BreakGlass)
 	differs("alarms", old.Alarms, new.Alarms)

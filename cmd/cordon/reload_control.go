@@ -121,6 +121,7 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 	r.running.Go(func() { r.followSignals(ctx) })
 	r.running.Go(func() { r.parts.standing.follow(ctx) })
 	r.running.Go(func() { r.followSegments(ctx) })
+	r.running.Go(func() { r.parts.keepPolicies(ctx) })
 	if r.updates != nil {
 		r.running.Go(func() { r.followBundles(ctx) })
 	}

@@ -27,9 +27,9 @@ type repaired struct {
 	Policy  string        `json:"policy"`           // digests of the policy that decides
 	Data    string        `json:"data"`
 	Beside  string        `json:"workspace,omitempty"` // how the folder that would be edited differs from it
-	Lost    int64         `json:"not_counted"` // recorded decisions that could not be asked again
-	Repairs []rego.Repair `json:"repairs"`     // those that change least besides come first
-	Try     []string      `json:"try"`         // commands that come next
+	Lost    int64         `json:"not_counted"`         // recorded decisions that could not be asked again
+	Repairs []rego.Repair `json:"repairs"`             // those that change least besides come first
+	Try     []string      `json:"try"`                 // commands that come next
 }
 
 // repair looks for edits that would allow what e refused.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -66,8 +65,8 @@ type replayed struct {
 	Until  time.Time `json:"until"`
 	rego.Report
 	Beside string `json:"workspace,omitempty"` // how the policy folder differs from what decides, if that was asked
-	Gaps int64 `json:"gaps"`       // times in which the gateway could not record; what it refused then is not known
-	Torn int64 `json:"torn_bytes"` // bytes behind the last entry that are no entry
+	Gaps   int64  `json:"gaps"`                // times in which the gateway could not record; what it refused then is not known
+	Torn   int64  `json:"torn_bytes"`          // bytes behind the last entry that are no entry
 }
 
 func (a *app) replay(ctx context.Context, o replayOptions) error {
@@ -228,12 +227,7 @@ func readRecorded[T interface {
 // accessThen tells what was granted when a policy decided, from where it is kept.
 func accessThen(c *config.Config) func(revision, data string) ([]byte, bool) {
 	return func(revision, data string) ([]byte, bool) {
-		archive, err := os.ReadFile(revisionPath(c, revision, data))
-		if err != nil {
-			return nil, false
-		}
-		x, err := rego.ReadDigests(archive)
-		return x.Access, err == nil
+		return keptIn(c).access(digests{revision, data})
 	}
 }
 

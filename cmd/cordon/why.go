@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -92,15 +91,11 @@ func (a *app) why(ctx context.Context, code string, repair repairOptions) error 
 
 // explain asks the policy that decided e once more.
 func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explained) error {
-	archive, err := os.ReadFile(revisionPath(c, e.Decision.Revision, e.Decision.Data))
+	engine, err := keptIn(c).open(digests{e.Decision.Revision, e.Decision.Data})
 	if errors.Is(err, fs.ErrNotExist) {
-		out.Remark = "the policy that decided is not kept here any more"
+		out.Remark = notKept(c, e)
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	engine, err := rego.LoadArchive(archive)
 	if err != nil {
 		return fmt.Errorf("open the policy that decided: %w", err)
 	}
@@ -120,6 +115,12 @@ func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explain
 		out.Remark = since(c, engine)
 	}
 	return nil
+}
+
+// notKept says why a decision cannot be explained, and that it stands all the same.
+func notKept(c *config.Config, e *audit.Entry) string {
+	return fmt.Sprintf("the policy that decided is not kept here any more: those that did not decide since %s may be removed (policy.keep is %s); what was recorded stands, "+
+		"and a backup of %s from that time has it", time.Now().Add(-c.Policy.Keep).Local().Format(time.DateOnly), c.Policy.Keep, keptIn(c).dir)
 }
 
 // since says what has changed from the policy that decided to the one in use, or "".

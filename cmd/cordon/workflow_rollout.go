@@ -46,7 +46,7 @@ func (w *workflow) rollOut(s *step) (ended int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := keepRevision(w.config, engine); err != nil {
+	if err := keptIn(w.config).keep(engine); err != nil {
 		return 0, err
 	}
 	by := "approved by " + approver
