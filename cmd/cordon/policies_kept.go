@@ -75,7 +75,7 @@ func (k keptPolicies) write(e *rego.Engine) error {
 	if err := os.Chtimes(path, now, now); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	files := e.Files()
+	files := e.Sources()
 	for _, f := range files {
 		sum := sha256.Sum256(f.Text)
 		at := k.file(hex.EncodeToString(sum[:]))

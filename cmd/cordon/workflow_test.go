@@ -531,7 +531,7 @@ func TestNothingToGuess(t *testing.T) {
 	o.must(t, w, o.submission(t, w, "kim", "a", nil))
 	state := filepath.Join(o.c.Gateway.State, rolloutFile)
 	kept := keptIn(o.c).listing(digests{w.source.state.Current.Policy, w.source.state.Current.Data})
-	other := rego.FormatListing(w.source.current.Files()[1:])
+	other := rego.FormatListing(w.source.current.Sources()[1:])
 	for name, c := range map[string]struct {
 		path string
 		text func([]byte) []byte // nil: removed
