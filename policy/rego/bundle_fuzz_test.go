@@ -68,6 +68,7 @@ func FuzzUnpack(f *testing.F) {
 	}
 	f.Add("../x.rego", []byte("x"), []byte("PK\x03\x04"))
 	f.Add("x.rego", []byte("x"), plain)
+	f.Add("x.rego", []byte("x"), tarOf([]Source{{"p.rego", []byte(small)}, {"data.json", []byte("{}")}})) // short, so that headers are changed
 	f.Fuzz(func(t *testing.T, name string, text, raw []byte) {
 		for _, b := range [][]byte{raw, deflate(t, raw), repack(t, name, text)} {
 			files, p := unpackBundle(b)
