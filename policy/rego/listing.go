@@ -27,13 +27,10 @@ type Listed struct {
 // maxListing bounds a listing: maxFiles names of maxNameBytes.
 const maxListing = maxFiles * (2*sha256.Size + 3 + maxNameBytes)
 
-// Files returns the files by which e decides, rules and data, with what With was given.
-func (e *Engine) Files() []Source { return slices.Concat(e.folder.rules, e.folder.data) }
-
-// LoadFiles makes an Engine of what Files returned, to explain a decision that it made.
+// LoadFiles makes an Engine of what Sources returned, to explain a decision that it made.
 func LoadFiles(files []Source) (*Engine, error) { return LoadArchive(tarOf(files)) }
 
-// FormatListing writes the listing of what Files returned, as sha256sum would.
+// FormatListing writes the listing of what Sources returned, as sha256sum would.
 func FormatListing(files []Source) []byte {
 	var b bytes.Buffer
 	for _, s := range files {

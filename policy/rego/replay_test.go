@@ -429,18 +429,18 @@ func TestListing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, x := range []*Engine{e, granted} {
-		l, err := ReadListing(FormatListing(x.Files()))
+		l, err := ReadListing(FormatListing(x.Sources()))
 		if err != nil || l.Revision != x.Revision() || l.Data != x.Data() || l.Folder != e.Data() {
 			t.Fatalf("%+v %v", l, err)
 		}
 		if f, ok := l.Access(); ok != (x.Access() != nil) || ok && f.SHA256 != digestOf(x.Access()) {
 			t.Errorf("access is listed as %+v", f)
 		}
-		if again, err := LoadFiles(x.Files()); err != nil || again.Revision() != x.Revision() || again.Data() != x.Data() || !bytes.Equal(again.Access(), x.Access()) {
+		if again, err := LoadFiles(x.Sources()); err != nil || again.Revision() != x.Revision() || again.Data() != x.Data() || !bytes.Equal(again.Access(), x.Access()) {
 			t.Errorf("its files make another policy: %v", err)
 		}
 	}
-	whole := string(FormatListing(granted.Files()))
+	whole := string(FormatListing(granted.Sources()))
 	for _, bad := range []string{"", "no listing", whole[:len(whole)-1], whole[1:], strings.ToUpper(whole), whole + strings.Repeat("0", 64) + "  README.md\n"} {
 		if l, err := ReadListing([]byte(bad)); err == nil {
 			t.Errorf("%.40q… lists %+v", bad, l)
