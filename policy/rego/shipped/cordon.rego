@@ -119,6 +119,9 @@ roles contains role if {
 	data.kinds[role] == input.subject.kind
 }
 
+# What tables and grants call the subject: "user/dr.kim".
+holder := concat("/", [input.subject.kind, input.subject.id])
+
 # The names by which the tables may speak of the device: a "monitor/bedside" is
 # also a "monitor/*" and a "*".
 device_classes := {

@@ -9,9 +9,9 @@ titled if input.operation.attributes.calling_ae in ae_titles
 
 titled if "*" in ae_titles
 
-ae_titles := data.ae_titles[sprintf("%s/%s", [input.subject.kind, input.subject.id])]
+ae_titles := data.ae_titles[holder]
 
-unbound := sprintf("calling AE title %q is not bound to %s/%s in ae_titles", [input.operation.attributes.calling_ae, input.subject.kind, input.subject.id])
+unbound := sprintf("calling AE title %q is not bound to %s in ae_titles", [input.operation.attributes.calling_ae, holder])
 
 # A false name is answered as such, and stands out in the log.
 obligations contains "dicom:calling-ae-title-not-recognized" if { input.service.protocol == "dicom"; misnamed }
@@ -119,7 +119,7 @@ obligations contains "dicom:move-destination-unknown" if { input.service.protoco
 
 misfit := not_dicom if input.service.protocol == "dicom"
 
-not_dicom := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
+not_dicom := sprintf("move destination %q is neither bound to %s nor listed for %s", [input.operation.attributes.move_destination, holder, input.device.id]) if {
 	unreachable
 } else := "the data set cannot be read in its transfer syntax" if {
 	unreadable

@@ -58,7 +58,7 @@ harmless if {
 
 taken if {
 	some name, titles in data.ae_titles
-	name != sprintf("%s/%s", [input.subject.kind, input.subject.id])
+	name != holder
 	input.operation.attributes.calling_ae in titles
 }
 
