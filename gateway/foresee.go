@@ -28,9 +28,11 @@ func (g *Gateway) Foresee(p policy.Decider, devices map[string]policy.Device) []
 			return
 		}
 		j := s.judge(on)
-		flips := j.refused
-		if j.end != nil {
-			flips = []*flip{j.end}
+		flips := []*flip{j.end}
+		if j.end == nil {
+			s.allowing.Lock()
+			flips = slices.DeleteFunc(j.refused, func(f *flip) bool { return !s.underWay(f.op) })
+			s.allowing.Unlock()
 		}
 		if len(flips) == 0 {
 			return

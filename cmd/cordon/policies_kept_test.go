@@ -80,6 +80,19 @@ func TestKeptOnce(t *testing.T) {
 	if access, ok := kept.access(digestsOf(e)); !ok || access != nil {
 		t.Errorf("without a grant, %q was granted", access)
 	}
+
+	// Nobody is told what was changed on disk since, and nothing is asked of it.
+	x := grantedTo(t, e, 3)
+	sum := hexSHA256(x.Access())
+	if err := os.WriteFile(kept.file(sum), pressed([]byte(`{"grants":{}}`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := kept.access(digestsOf(x)); ok {
+		t.Error("what was granted is read from a changed file")
+	}
+	if _, err := kept.open(digestsOf(x)); err == nil || failures(err)[0].Code != "policy.kept_changed" {
+		t.Errorf("a policy with a changed file is opened: %v", err)
+	}
 }
 
 // TestPruned removes what decided long ago, and nothing that is needed, shared or recent.
