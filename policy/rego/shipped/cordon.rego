@@ -65,16 +65,16 @@ in_use if input.device.state in {"active", "maintenance"}
 # What the protocol's inspector cannot name is never passed on.
 known if input.operation.class != "unknown"
 
-# The class of operation that must be permitted.
+# The class of operation that must be permitted. For DICOM's reports see dicom.rego.
 class := input.operation.class if {
 	input.session.direction == "inbound"
-	not reports_commitment
+	input.operation.name != "dicom:N-EVENT-REPORT"
 }
 
 # A device that calls out by itself does what its table says.
 class := input.operation.class if {
 	calling_out
-	not reports_commitment
+	input.operation.name != "dicom:N-EVENT-REPORT"
 }
 
 calling_out if {

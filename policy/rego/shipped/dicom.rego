@@ -76,15 +76,14 @@ class := "read" if {
 	input.operation.name == "dicom:C-STORE"
 }
 
-class := "write" if {
+class := reported if input.operation.name == "dicom:N-EVENT-REPORT"
+
+reported := "write" if {
 	input.session.direction == "outbound"
 	not calling_out
-	input.operation.name == "dicom:N-EVENT-REPORT"
-}
-
-# That belongs to the write also where the report comes in an association of its own, from
-# whichever side.
-class := "write" if reports_commitment
+} else := "write" if {
+	reports_commitment # also in an association of its own, from whichever side
+} else := input.operation.class
 
 reports_commitment if {
 	input.operation.name == "dicom:N-EVENT-REPORT"
