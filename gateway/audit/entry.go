@@ -37,6 +37,9 @@ const (
 	KindBreakGlassRefused  Kind = "break-glass-refused" // somebody tried to open it, and may not
 	KindBreakGlassSealed   Kind = "break-glass-sealed"  // new offline codes were made, those before are void
 
+	KindBackup  Kind = "backup"  // a copy of everything the gateway keeps was begun, its keys included: see Note
+	KindRestore Kind = "restore" // from here on the log goes on from a copy: see Note, which names the last entry in it
+
 	KindGap Kind = "gap" // written by the log itself: it could not record for a while, or a crash tore a write
 )
 
@@ -207,6 +210,7 @@ type head struct {
 	index int64
 	time  time.Time
 	code  []byte // within the entry
+	kind  []byte // likewise; as it is written, with escapes
 }
 
 var errHead = errors.New("it does not begin with index, time and code")
@@ -216,8 +220,9 @@ var errHead = errors.New("it does not begin with index, time and code")
 func parseHead(b []byte) (h head, err error) {
 	digits, rest, ok := cut(b, `{"index":`, `,"time":"`)
 	stamp, rest, ok2 := bytes.Cut(rest, []byte(`","code":"`))
-	code, _, ok3 := bytes.Cut(rest, []byte(`","kind":"`))
-	if !ok || !ok2 || !ok3 || len(digits) > 1 && digits[0] == '0' {
+	code, rest, ok3 := bytes.Cut(rest, []byte(`","kind":"`))
+	kind, _, ok4 := bytes.Cut(rest, []byte(`"`))
+	if !ok || !ok2 || !ok3 || !ok4 || len(digits) > 1 && digits[0] == '0' {
 		return head{}, errHead
 	}
 	for _, c := range digits { // no sign: ParseInt would take one
@@ -231,7 +236,7 @@ func parseHead(b []byte) (h head, err error) {
 	if h.time, err = time.Parse(time.RFC3339Nano, string(stamp)); err != nil {
 		return head{}, errHead
 	}
-	h.code = code
+	h.code, h.kind = code, kind
 	return h, nil
 }
 
