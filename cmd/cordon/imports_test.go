@@ -58,7 +58,8 @@ var imports = []struct{ from, may, because string }{
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
+	{"cmd/cordon/backup", "filippo.io/age/...", "the only place for age: the file of a backup, whatever is in it"},
+	{"cmd/cordon", "certs certs/ca cmd/cordon/backup cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},

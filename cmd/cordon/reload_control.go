@@ -190,7 +190,7 @@ func (r *reloader) verbs() map[string]verb {
 	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
 		changes[name] = func(ctx context.Context, q changeRequest) (reloaded, error) { return r.change(ctx, name, do, q) }
 	}
-	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth}
+	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup}
 	for name, do := range changes {
 		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
 			var q changeRequest

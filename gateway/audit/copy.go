@@ -39,21 +39,21 @@ func (l *Log) Checkpoint() ([]byte, error) {
 	return bytes.Clone(l.checkpoint), nil
 }
 
-// Copy hands the files of a copy to put, the segments last and in order. checkpoint is one
-// of this log's. A *Damage says that the entries are not what it signs, which may be
+// Copy hands the files of a copy to put, the segments last and in order, and returns how
+// many entries they hold. checkpoint is one of this log's. A *Damage says that the entries are not what it signs, which may be
 // known only when put has had most of them. One segment is in memory at a time.
-func (r *Reader) Copy(checkpoint []byte, put func(name string, content []byte) error) error {
-	if err := r.copy(checkpoint, put); err != nil {
-		return fmt.Errorf("copy audit log %q: %w", r.dir, err)
-	}
-	return nil
-}
-
-func (r *Reader) copy(checkpoint []byte, put func(name string, content []byte) error) error {
+func (r *Reader) Copy(checkpoint []byte, put func(name string, content []byte) error) (entries int64, err error) {
 	t, err := parseOwnCheckpoint(checkpoint, r.keys.verifier)
 	if err != nil {
-		return fmt.Errorf("read the checkpoint: %w", err)
+		return 0, fmt.Errorf("copy audit log %q: read the checkpoint: %w", r.dir, err)
 	}
+	if err := r.copy(t, checkpoint, put); err != nil {
+		return 0, fmt.Errorf("copy audit log %q: %w", r.dir, err)
+	}
+	return t.N, nil
+}
+
+func (r *Reader) copy(t tlog.Tree, checkpoint []byte, put func(name string, content []byte) error) error {
 	for _, name := range []string{fileVerifier, fileCodes, fileKey} {
 		text, err := os.ReadFile(filepath.Join(r.dir, name))
 		if err != nil {

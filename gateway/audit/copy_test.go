@@ -24,7 +24,7 @@ func copyOf(t *testing.T, dir string, checkpoint []byte) []copied {
 		t.Fatal(err)
 	}
 	var files []copied
-	err = r.Copy(checkpoint, func(name string, content []byte) error {
+	_, err = r.Copy(checkpoint, func(name string, content []byte) error {
 		files = append(files, copied{name, bytes.Clone(content)})
 		return nil
 	})
@@ -190,7 +190,7 @@ func TestCopyOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var damage *Damage
-	if err := r.Copy(checkpoint, func(string, []byte) error { return nil }); !errors.As(err, &damage) {
+	if _, err := r.Copy(checkpoint, func(string, []byte) error { return nil }); !errors.As(err, &damage) {
 		t.Errorf("copy of a damaged log: %v", err)
 	}
 }
