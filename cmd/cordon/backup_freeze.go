@@ -183,7 +183,7 @@ func linkState(c *config.Config, dir string) error {
 			return unlessGone(err)
 		}
 		switch {
-		case d.IsDir() && (os.SameFile(info, log) || strings.HasPrefix(name, replacedPrefix)):
+		case d.IsDir() && (os.SameFile(info, log) || ofRestore(name)):
 			return fs.SkipDir
 		case strings.HasPrefix(d.Name(), ".") && d.IsDir(): // of another backup or a restore
 			return fs.SkipDir

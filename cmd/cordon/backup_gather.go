@@ -170,7 +170,7 @@ func (w *sourceFiles) addTree(name, dir string) error {
 		switch {
 		case err != nil:
 			return unlessGone(err)
-		case d.Name() == ".git":
+		case d.Name() == ".git" || ofRestore(d.Name()):
 			if d.IsDir() {
 				return fs.SkipDir
 			}

@@ -95,7 +95,7 @@ func (a *app) examineBackup(ctx context.Context, file string, with *unsealing) (
 			return notGateway(fmt.Errorf("%q has no place in a gateway", name))
 		}
 		if folder == inLog {
-			return log.Take(rest, content)
+			return notLog(log.Take(rest, content))
 		}
 		if folder != inConfig && folder != inOutside && !slices.Contains(examinedFiles, name) {
 			return nil
@@ -137,7 +137,7 @@ func (x *examined) check(key string, log *audit.CopyCheck) error {
 	}
 	report, err := log.Done()
 	if err != nil {
-		return err
+		return notLog(err)
 	}
 	if key == "" {
 		key = x.Log.Key
@@ -153,6 +153,15 @@ func (x *examined) check(key string, log *audit.CopyCheck) error {
 		return notGateway(fmt.Errorf("its log is that of %q, and it says to be of %q", report.Origin, x.Gateway))
 	}
 	return nil
+}
+
+// notLog tells a log that is damaged, or another's, from what is none.
+func notLog(err error) error {
+	_, damaged := errors.AsType[*audit.Damage](err)
+	if err == nil || damaged || errors.Is(err, audit.ErrOtherLog) {
+		return err
+	}
+	return notGateway(err)
 }
 
 func notGateway(err error) error {

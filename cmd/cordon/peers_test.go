@@ -100,6 +100,7 @@ func TestGateway(t *testing.T) {
 		{"bundles", tellBundles},
 		{"container", tellContainer},
 		{"successor", tellSuccessor},
+		{"backup", tellBackup},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cordon/cmd/cordon/config"
 	"cordon/gateway/audit"
 )
 
@@ -95,7 +96,11 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 		}
 	}
 	if dryRun {
-		return a.showRestored(done, x)
+		if err := a.showRestored(done, x); err != nil {
+			return err
+		}
+		a.remark("nothing was written: this was a dry run")
+		return nil
 	}
 	if len(lost.Replaced) > 0 && !yes {
 		if err := a.showRestored(done, x); err != nil {
@@ -105,7 +110,7 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 			return err
 		}
 	}
-	unlock, err := p.hold(lost)
+	unlock, err := p.hold()
 	if err != nil {
 		return err
 	}
@@ -119,15 +124,19 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 }
 
 // hold keeps gateways from starting in the places that are written, and refuses where one runs.
-func (p *restorePlan) hold(lost *loss) (release func(), err error) {
+func (p *restorePlan) hold() (release func(), err error) {
 	var held []func() error
 	release = func() {
 		for _, f := range held {
 			f()
 		}
 	}
-	for _, dir := range []string{p.log, filepath.Join(p.state, "audit")} {
-		if !exists(filepath.Join(dir, "key.pub")) || dir != p.log && sameDir(dir, p.log) {
+	dirs := []string{p.log}
+	if c, err := config.Load(filepath.Join(p.dir, config.FileName)); err == nil && !sameDir(p.log, c.Audit.Dir) {
+		dirs = append(dirs, c.Audit.Dir)
+	}
+	for _, dir := range dirs {
+		if !exists(filepath.Join(dir, "key.pub")) {
 			continue
 		}
 		one, err := audit.Lock(dir)

@@ -25,6 +25,9 @@ func (r *restoring) exchange() error {
 		root := r.root(place)
 		inside, _ := within(root.dir, place)
 		aside := filepath.Join(root.dir, replacedPrefix+r.stamp)
+		if root.dir == r.rules { // where what is hidden is no policy
+			aside = filepath.Join(root.dir, "."+replacedPrefix+r.stamp)
+		}
 		if !slices.Contains(r.aside, aside) {
 			if err := os.Mkdir(aside, 0o700); err != nil {
 				return err

@@ -297,10 +297,15 @@ func (p *restorePlan) there(files []backup.File) ([]string, error) {
 		}
 		for _, d := range all {
 			path := filepath.Join(r.dir, d.Name())
-			if !slices.Contains(list, path) && !strings.HasPrefix(d.Name(), replacedPrefix) && !strings.HasPrefix(d.Name(), stagingPrefix) && d.Name() != "lost+found" {
+			if !slices.Contains(list, path) && !ofRestore(d.Name()) && d.Name() != "lost+found" {
 				list = append(list, path)
 			}
 		}
 	}
 	return list, nil
+}
+
+// ofRestore reports whether a restore has made the directory of that name.
+func ofRestore(name string) bool {
+	return strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(strings.TrimPrefix(name, "."), replacedPrefix)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -190,7 +189,7 @@ func (k *CopyCheck) begin() error {
 	}
 	for _, name := range []string{fileVerifier, fileCodes, fileKey, fileHistory, fileCheckpoint} {
 		if k.small[name] == nil {
-			return fmt.Errorf("%s is missing: %w", name, fs.ErrNotExist)
+			return fmt.Errorf("%s is missing", name)
 		}
 	}
 	key := k.VerifierKey
