@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,10 @@ func TestCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mustAppend(t, l, sampleEntry())
+	if _, err := l.Checkpoint(); err != nil { // which is kept, too
+		t.Fatal(err)
+	}
 	files := copyOf(t, l.cfg.Dir, checkpoint)
 	close(stop)
 	writing.Wait()
@@ -149,6 +154,26 @@ func TestCopyMutations(t *testing.T) {
 			bad(f.name+" swapped", swapped)
 		}
 	}
+	// What a CRC does not tell: somebody who knows how lines are made.
+	last := len(files) - 1
+	lines := bytes.SplitAfter(files[last].content, []byte("\n"))
+	lines[1] = sealLine(bytes.TrimSuffix(bytes.Replace(lines[1], []byte("gw-1"), []byte("gw-2"), 1), []byte("\n")), 0)
+	resealed := good()
+	resealed[last].content = bytes.Join(lines, nil)
+	bad("an entry that says something else", resealed)
+	// Segments that are in their order here, and would not be in a folder.
+	renumbered := good()
+	for i, seq := range []int64{999, 998} {
+		f := &renumbered[last-1+i]
+		head, rest, _ := bytes.Cut(f.content, []byte("\n"))
+		first, err := strconv.ParseInt(string(head[bytes.LastIndexByte(head, ' ')+1:]), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.name = filepath.Base(segmentPath("", seq))
+		f.content = append(segmentHeader(l.origin, seq, first), rest...)
+	}
+	bad("segments renumbered", renumbered)
 	bad("nothing", nil)
 	bad("another file", append(good(), copied{"x", nil}))
 

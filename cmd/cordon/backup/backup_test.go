@@ -130,6 +130,15 @@ func TestPassphrase(t *testing.T) {
 	if _, _, err := took(file, newHolder(t).with); !errors.Is(err, ErrKey) {
 		t.Errorf("with a key in place of the passphrase: %v", err)
 	}
+	// A file that would have its reader spend twice the memory.
+	with, err := PassphraseIdentity("correct horse battery")
+	if err != nil {
+		t.Fatal(err)
+	}
+	greedy := "age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 19\n" + strings.Repeat("A", 43) + "\n--- " + strings.Repeat("A", 43) + "\n"
+	if _, _, err := took([]byte(greedy), with); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "work factor") {
+		t.Errorf("a work factor of 19: %v", err)
+	}
 	if _, err := PassphraseRecipient("hunter2"); err == nil {
 		t.Error("a passphrase of 7 characters is taken")
 	}
@@ -268,9 +277,9 @@ func TestHostile(t *testing.T) {
 		{"two gzip members", func() []byte {
 			var b bytes.Buffer
 			w, _ := h.to.seal(&b)
-			for range 2 {
+			for _, content := range [][]byte{forge(t, []member{ok}, nil), nil} { // one that holds nothing is easily missed
 				z := gzip.NewWriter(w)
-				z.Write(forge(t, []member{ok}, nil))
+				z.Write(content)
 				z.Close()
 			}
 			w.Close()
