@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ import (
 // tellBackup has a gateway come back from a backup, and hostile or unlucky ones fail.
 func tellBackup(t *testing.T, cordon string) {
 	t.Run("lost and restored", func(t *testing.T) { restoredElsewhere(t, cordon) })
+	t.Run("while access changes", func(t *testing.T) { backupsOfMoments(t, cordon) })
 	t.Run("over another", func(t *testing.T) { restoredOver(t, cordon) })
 	t.Run("apart", func(t *testing.T) { restoredApart(t, cordon) })
 	t.Run("bad backups", func(t *testing.T) { badBackups(t, cordon) })
@@ -195,6 +197,60 @@ func restoredElsewhere(t *testing.T, cordon string) {
 	if out := there.run(t, "audit", "verify", "--dir", there.gw(), "--checkpoint", "later"); out.code != exitChecks {
 		t.Errorf("against a later checkpoint of the lost log verify exits with %d: %s", out.code, out.stdout+out.stderr)
 	}
+}
+
+// backupsOfMoments: whatever a backup's log says was granted is in its ledger, and the other way
+// round.
+func backupsOfMoments(t *testing.T, cordon string) {
+	s := newSite(t, cordon)
+	s.keys(t)
+	d := s.serve(t)
+	var granting sync.WaitGroup
+	stop := make(chan struct{})
+	for worker := range 2 {
+		granting.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s.run(t, "access", "grant", fmt.Sprintf("vendor/v%d-%d", worker, n), "--device", "mon-7", "--for", "1h", "--reason", "WO-1", "--yes", "--dir", s.gw())
+			}
+		})
+	}
+	var done []backedUp
+	for n := range 8 {
+		done = append(done, s.backUp(t, fmt.Sprintf("%d.backup", n)))
+	}
+	close(stop)
+	granting.Wait()
+	d.stop(t)
+	grants := 0
+	for n := range done {
+		there := &site{cordon: s.cordon, dir: s.path(fmt.Sprintf("there%d", n))}
+		s.restore(t, fmt.Sprintf("%d.backup", n), there.gw())
+		var facts []struct{ ID string }
+		s.decode(t, &facts, "access", "list", "--all", "--json", "--dir", there.gw())
+		inLedger, told := map[string]bool{}, map[string]bool{}
+		for _, f := range facts {
+			inLedger[f.ID] = true
+		}
+		for line := range strings.Lines(s.must(t, "audit", "tail", "--json", "-n", "100000", "--dir", there.gw())) {
+			var e entryJSON
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatal(err)
+			}
+			if id, _, ok := strings.Cut(e.Note, " made by "); ok && e.Kind == audit.KindGrant {
+				told[id] = true
+			}
+		}
+		if !maps.Equal(inLedger, told) {
+			t.Errorf("backup %d: the log tells of %v, the ledger has %v", n, told, inLedger)
+		}
+		grants = len(told)
+	}
+	t.Logf("%d grants in the last of %d backups", grants, len(done))
 }
 
 // restoredOver: what is there is shown, kept beside, and no longer counts.

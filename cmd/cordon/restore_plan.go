@@ -139,6 +139,11 @@ func (p *restorePlan) parse(x *examined) (*config.Config, error) {
 		}
 	}
 	c, err := config.Load(filepath.Join(scratch, config.FileName))
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		for i := range faults {
+			faults[i].File = "the backup's " + filepath.Base(faults[i].File)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the configuration in the backup: %w", err)
 	}

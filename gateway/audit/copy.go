@@ -92,6 +92,9 @@ func firstCheckpoints(kept []byte, n int) []byte {
 	return kept[:end]
 }
 
+// maxGrow bounds what is made room for at once: a segment and the room at its end.
+const maxGrow = 80 << 20
+
 func (r *Reader) copySegments(t tlog.Tree, put func(name string, content []byte) error) error {
 	c, err := r.cursor(0)
 	if err != nil {
@@ -121,6 +124,9 @@ func (r *Reader) copySegments(t tlog.Tree, put func(name string, content []byte)
 				return err
 			}
 			at = c.at
+			if st, err := c.f.Stat(); err == nil { // to grow once, not by halves
+				lines = slices.Grow(lines[:0], int(min(st.Size(), maxGrow)))
+			}
 			lines = append(lines[:0], segmentHeader(r.keys.verifier.Name(), c.segs[at].seq, rec.index)...)
 		}
 		start := len(lines)
