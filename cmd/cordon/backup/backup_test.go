@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -387,7 +386,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 30\nAAAA\n--- AAAA\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if o, _, err := took(file, h.with); err == nil && o.Schema != Schema {
-			t.Fatal(fmt.Sprintf("%+v is accepted", o.Manifest))
+			t.Fatalf("%+v is accepted", o.Manifest)
 		}
 	})
 }

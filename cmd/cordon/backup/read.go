@@ -108,7 +108,7 @@ func (a *archive) read() (*Opened, error) {
 			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		if h.Name == manifestName {
-			return a.manifest(h)
+			return a.manifest()
 		}
 		if err := a.seen.add(h.Name); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
@@ -158,7 +158,7 @@ func (a *archive) file(h *tar.Header) error {
 }
 
 // manifest reads the last two members, and holds what was read against them.
-func (a *archive) manifest(h *tar.Header) (*Opened, error) {
+func (a *archive) manifest() (*Opened, error) {
 	text, err := readLimited(a.tar, maxManifest)
 	if err != nil {
 		return nil, unreadable(err)
@@ -175,7 +175,7 @@ func (a *archive) manifest(h *tar.Header) (*Opened, error) {
 			return nil, fmt.Errorf("%w: %q is not what its manifest says", ErrFormat, f.Name)
 		}
 	}
-	if h, err = a.tar.Next(); err != nil || h.Name != signatureName || checkMember(h) != nil {
+	if h, err := a.tar.Next(); err != nil || h.Name != signatureName || checkMember(h) != nil {
 		return nil, fmt.Errorf("%w: its manifest is not followed by a signature", ErrFormat)
 	}
 	signature, err := readLimited(a.tar, maxSignature)
