@@ -166,14 +166,6 @@ func writeWhole(file string, fill func(io.Writer) error) (err error) {
 	return syncDir(filepath.Dir(file))
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // countingWriter counts, and ends with ctx.
 type countingWriter struct {
 	io.Writer
