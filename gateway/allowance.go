@@ -114,12 +114,19 @@ func (s *session) standing() []allowance {
 func (s *session) deny(op sdk.OpID, f *flip) bool {
 	s.allowing.Lock()
 	defer s.allowing.Unlock()
-	a := s.allowance(op)
-	if a == nil || a.kept || !s.over(a) {
-		return a != nil
+	if s.underWay(op) {
+		return true
 	}
-	a.denied = f
+	if a := s.allowance(op); a != nil {
+		a.denied = f
+	}
 	return false
+}
+
+// underWay reports whether op, were it refused now, would end the session. allowing is held.
+func (s *session) underWay(op sdk.OpID) bool {
+	a := s.allowance(op)
+	return a != nil && (a.kept || !s.over(a))
 }
 
 // permit takes that back.

@@ -21,11 +21,17 @@ type Live struct {
 func (g *Gateway) Live() []Live {
 	list := []Live{}
 	for _, s := range g.live() {
-		subject := &s.request.Subject // of a session for good, so no lock is needed
-		list = append(list, Live{s.request.Session.ID, subject.Kind + "/" + subject.ID, s.route.Device.ID, s.route.Service.Name, s.source, s.began, s.refused != nil})
+		list = append(list, s.asLive())
 	}
-	slices.SortFunc(list, func(a, b Live) int {
-		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Subject, b.Subject), a.Began.Compare(b.Began))
-	})
+	slices.SortFunc(list, func(a, b Live) int { return a.compare(&b) })
 	return list
+}
+
+func (s *session) asLive() Live {
+	subject := &s.request.Subject // of a session for good, so no lock is needed
+	return Live{s.request.Session.ID, subject.Kind + "/" + subject.ID, s.route.Device.ID, s.route.Service.Name, s.source, s.began, s.refused != nil}
+}
+
+func (l *Live) compare(o *Live) int {
+	return cmp.Or(cmp.Compare(l.Device, o.Device), cmp.Compare(l.Subject, o.Subject), l.Began.Compare(o.Began))
 }

@@ -32,15 +32,16 @@ type origin struct {
 	began, used   time.Time
 }
 
-// Bounds of what is remembered. A study may take hours to be moved, one image of it seconds.
+// Bounds of what is remembered. A tape may take hours to be found, and so may the report that what
+// was stored is safe; a study takes hours to be moved, one image of it seconds.
 const (
 	maxOrigins  = 4096
-	originIdle  = 10 * time.Minute
+	originIdle  = 10 * time.Minute // since something followed from it last
 	originWhole = 12 * time.Hour
 )
 
 func (o *origin) over(now time.Time) bool {
-	return now.Sub(o.used) > originIdle || now.Sub(o.began) > originWhole
+	return o.used.After(o.began) && now.Sub(o.used) > originIdle || now.Sub(o.began) > originWhole
 }
 
 // expect remembers an operation of s that was allowed, if others will follow from it.

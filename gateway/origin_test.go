@@ -145,6 +145,15 @@ func TestOrigin(t *testing.T) {
 	// The device's own asking is nothing that was asked of it, and another device is another.
 	m.push(t, "?move expects=N")
 	unknown("asked by the device itself", "?store because=N")
+	if reporter, answer := m.ask(t, "?report because=N"); answer != "!done" {
+		t.Errorf("a client that follows what the device asked was told %q", answer)
+	} else {
+		reporter.Close()
+		all := m.decided(t)
+		if a := all[len(all)-1].request.Operation.Attributes; a.Get(policy.Origin) != policy.OriginAllowed || a.Get(policy.OriginSubject) != "device/dev-1" {
+			t.Errorf("asked by the device, and followed by a client: %v", a)
+		}
+	}
 	if a := m.pushFrom(t, "127.0.0.2", "?store because=K"); a.Get(policy.Origin) != policy.OriginUnknown {
 		t.Errorf("by another device: %v", a)
 	}
@@ -185,9 +194,16 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("%d are kept", len(o.known))
 	}
 	last := at(3*maxOrigins - 1)
+	o.known[last].began = now.Add(-2 * originIdle)
 	o.known[last].used = now.Add(-originIdle - time.Second)
 	if o.find(last) != nil {
 		t.Error("one that nothing followed from for long is found")
+	}
+	waiting := at(3*maxOrigins - 3)
+	o.known[waiting].began = now.Add(-2 * originIdle)
+	o.known[waiting].used = o.known[waiting].began
+	if o.find(waiting) == nil {
+		t.Error("one that nothing has followed from yet is not found")
 	}
 	again := at(3*maxOrigins - 2)
 	o.known[again].began = now.Add(-originWhole - time.Second)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"cordon/gateway/audit"
-	"cordon/plugins/sdk"
 	"cordon/policy"
 )
 
@@ -172,49 +171,18 @@ func (g *Gateway) recordFlip(f *flip) {
 	g.Logger.Info("session not permitted any more", "id", f.request.Session.ID, "code", code, "reason", f.decision.Reason)
 }
 
-// askAgain decides anew all that s was allowed and is not over. It returns why s has to end,
-// or else the operations that are refused now. A session that was refused from the start
-// ends, too, if its client may now connect.
+// askAgain has s judged by what is in force. It returns why s has to end, or else the operations that are refused now.
 func (s *session) askAgain() (end *flip, operations []*flip) {
-	g := s.gateway
 	if s.flip.Load() != nil {
 		return nil, nil
 	}
-	on := g.grounds.Load()
 	s.due.Store(math.MaxInt64) // before it is lowered again, here and by operations
-	r := policy.Request{
-		Phase: policy.PhaseConnect, Subject: s.subject, Device: on.device(s.route), Service: s.request.Service,
-		Session: policy.Session{ID: s.request.Session.ID, Direction: s.route.direction(sdk.Forward), Client: s.source, TLS: s.request.Session.TLS},
-		NowNs:   time.Now().UnixNano(),
+	j := s.judge(s.gateway.grounds.Load())
+	lower(&s.due, j.due)
+	for _, op := range j.permitted {
+		s.permit(op)
 	}
-	if s.route.CallOut == nil { // a device is known by its place
-		id, err := g.identifyAgain(s.shown)
-		if err != nil {
-			return &flip{session: s, request: r, decision: policy.Decision{Reason: handshakeReason(err), Cause: policy.CausePolicy}}, nil
-		}
-		lower(&s.due, id.NotAfter.UnixNano())
-	}
-	d := g.decideTwice(on, s.route, &r)
-	lower(&s.due, until(d))
-	switch {
-	case s.refused == nil && !d.Allow, s.refused != nil && s.refused.Cause == policy.CausePolicy && d.Allow:
-		return &flip{session: s, request: r, decision: d}, nil
-	case s.refused != nil:
-		return nil, nil
-	}
-	r.Phase = policy.PhaseOperation
-	for _, a := range s.standing() {
-		r.Operation, r.Subject = a.facts, s.asker(a.op.Direction())
-		r.Session.Direction, r.NowNs = s.route.direction(a.op.Direction()), time.Now().UnixNano()
-		d := g.decideTwice(on, s.route, &r)
-		lower(&s.due, until(d))
-		if d.Allow {
-			s.permit(a.op)
-		} else {
-			operations = append(operations, &flip{session: s, op: a.op, request: r, decision: d})
-		}
-	}
-	return nil, operations
+	return j.end, j.refused
 }
 
 // decideTwice asks once more if nobody could know: what was allowed should not end because a

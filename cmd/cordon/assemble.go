@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -29,13 +27,12 @@ import (
 	"cordon/plugins/sdk"
 	"cordon/policy"
 	"cordon/policy/rego"
-	"cordon/policy/rollout"
 )
 
 // Places inside gateway.state.
 const (
 	caDir       = "ca"
-	revisionDir = "policies" // every policy that ever decided, by digest: the log refers to them
+	revisionDir = "policies" // policies that decided, see keptPolicies
 )
 
 // assembly is a gateway put together from its configuration. This is the only place
@@ -197,27 +194,6 @@ func loadPolicy(c *config.Config) (*rego.Engine, error) {
 			Try: []string{"cordon init writes a policy to start from", "point policy.dir to yours"}, Err: err}
 	}
 	return engine, err
-}
-
-// keepRevision keeps the policy under its digests, so that a decision can be explained
-// after the policy was edited.
-func keepRevision(c *config.Config, e *rego.Engine) error {
-	path := revisionPath(c, e.Revision(), e.Data())
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("keep the policy's revision: %w", err)
-	}
-	if err := rollout.Replace(path, e.Archive()); err != nil {
-		return fmt.Errorf("keep the policy's revision: %w", err)
-	}
-	return nil
-}
-
-func revisionPath(c *config.Config, revision, data string) string {
-	sum := sha256.Sum256([]byte(revision + " " + data))
-	return filepath.Join(c.Gateway.State, revisionDir, hex.EncodeToString(sum[:16])+".tar")
 }
 
 func openAuthority(c *config.Config) (*ca.Authority, error) {

@@ -162,9 +162,13 @@ against somebody who could replace both: give the one you kept with --key.`,
 					TornBytes   int64   `json:"torn_bytes"`
 					ClockBack   float64 `json:"clock_back_seconds"`
 					Trusted     bool    `json:"trusted_checkpoint"`
-				}{"cordon.audit.verify/v1", report.Origin, report.Size, report.Signed, report.Checkpoints, report.Torn, report.ClockBack.Seconds(), checkpointFile != ""})
+					Restored    []int64 `json:"restored"` // entries that say that the log goes on from a backup
+				}{"cordon.audit.verify/v1", report.Origin, report.Size, report.Signed, report.Checkpoints, report.Torn, report.ClockBack.Seconds(), checkpointFile != "", append([]int64{}, report.Restored...)})
 			}
 			fmt.Fprintf(a.stdout, "ok: %s holds %d entries, %d of them signed by %d checkpoint(s)\n", report.Origin, report.Size, report.Signed, report.Checkpoints)
+			for _, index := range report.Restored {
+				a.remark("it goes on from a backup: other entries may once have stood behind entry %d; cordon audit show %d", index-1, index)
+			}
 			if checkpointFile == "" {
 				a.remark("a log set back as a whole only shows against a checkpoint kept elsewhere: --checkpoint FILE")
 			}

@@ -35,10 +35,20 @@ patched contains "no-images" if {
 `)
 	w.issue(t, "spare", "--device", "spare", "--role", "device") // for ca.pem
 	w.ip(t, "link set seg0 name seg9")                           // as if its driver were late
+	m := newManager(t)
 	d := w.serve(t)
+	if line := d.readyLine(); !strings.Contains(line, `"segments":[{"name":"imaging","up":false,"why":"interface seg0 is not in the segment`) {
+		t.Errorf("ready without the segment's interface, the gateway says %s", line)
+	}
 	w.ip(t, "link set seg9 name seg0")
-	if !eventually(func() bool { return strings.Contains(d.logged(), `"msg":"segment up"`) }) {
+	if !eventually(func() bool { return strings.Contains(d.logged(), `"msg":"segment can be reached","name":"imaging"`) }) {
 		t.Fatal("the segment does not come up with its interface")
+	}
+	if !eventually(func() bool { states, _ := m.all(); return len(states) > 1 }) {
+		t.Fatal("the service manager was not told that the segment is up")
+	}
+	if states, _ := m.all(); !strings.Contains(states[0], " READY=1\nSTATUS=segment imaging is not up yet: interface seg0 is not in the segment") || !strings.HasSuffix(states[1], " STATUS=") {
+		t.Errorf("the service manager was told %q", states)
 	}
 
 	got := t.TempDir()

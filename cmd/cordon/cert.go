@@ -129,7 +129,7 @@ func writeIdentity(out string, issued *ca.Issued) ([]string, error) {
 
 func certListCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the certificates issued",
+		Use: "list", Short: "List the certificates issued, and the authority's own",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			authority, _, err := a.authority()
@@ -144,7 +144,8 @@ func certListCommand(a *app) *cobra.Command {
 				return a.object(struct {
 					Schema       string      `json:"schema"`
 					Certificates []ca.Record `json:"certificates"`
-				}{"cordon.certificates/v1", records})
+					Authority    []ca.Life   `json:"authority"`
+				}{"cordon.certificates/v1", records, authority.Lives()})
 			}
 			var rows [][]string
 			for _, r := range records {
@@ -156,6 +157,16 @@ func certListCommand(a *app) *cobra.Command {
 					state = "expired"
 				}
 				rows = append(rows, []string{r.Kind + "/" + r.ID, strings.Join(r.Roles, ","), state, r.NotAfter.Local().Format("2006-01-02 15:04"), r.Serial})
+			}
+			for _, l := range authority.Lives() {
+				state := "valid"
+				switch left := time.Until(l.NotAfter); {
+				case left <= 0:
+					state = "expired"
+				case left < authorityNotice:
+					state = "ends soon"
+				}
+				rows = append(rows, []string{"authority/" + l.Name, "", state, l.NotAfter.Local().Format("2006-01-02 15:04"), l.Serial})
 			}
 			return a.table([]string{"SUBJECT", "ROLES", "STATE", "NOT AFTER", "SERIAL"}, rows)
 		},

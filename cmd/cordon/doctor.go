@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -132,36 +129,6 @@ func lookAtBundles(_ context.Context, x *examination) {
 	}
 }
 
-// soon is when an authority's end is worth a word.
-const soon = 90 * 24 * time.Hour
-
-func lookAtAuthority(_ context.Context, x *examination) {
-	if _, err := openAuthority(x.config); err != nil {
-		x.find("high", "authority", err.Error(), "restore gateway.state from its backup")
-		return
-	}
-	for _, name := range []string{"root.pem", "intermediate.pem"} {
-		text, err := os.ReadFile(filepath.Join(x.config.Gateway.State, caDir, name))
-		if err != nil {
-			continue // openAuthority has read it
-		}
-		block, _ := pem.Decode(text)
-		if block == nil {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
-		}
-		if left := time.Until(cert.NotAfter); left < soon {
-			x.find("high", "authority", fmt.Sprintf("%s ends %s", name, cert.NotAfter.Format(time.DateOnly)), "plan a new authority before it ends")
-		}
-	}
-	if _, err := os.Stat(filepath.Join(x.config.Gateway.State, caDir, "root.key")); err == nil {
-		x.find("low", "authority", "root.key lies beside the intermediate", "move it to a safe place; daily work does not need it")
-	}
-}
-
 func lookAtKeys(_ context.Context, x *examination) {
 	for _, dir := range []string{filepath.Join(x.config.Gateway.State, caDir), x.config.Audit.Dir} {
 		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -197,7 +164,7 @@ func lookAtPlugins(ctx context.Context, x *examination) {
 func confinementRemedy(measure string) string {
 	switch measure {
 	case "namespaces":
-		return "let the gateway's user make user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+		return "let the gateway's user make user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces; in a container, by its seccomp profile)"
 	case "own-user":
 		return "start the gateway as root, or accept that plugins share its user: they still can open nothing"
 	case "seccomp", "no-new-privs":

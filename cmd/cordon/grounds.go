@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"time"
 
@@ -135,16 +134,9 @@ func (k *keptPolicy) open(a *assembly, known *rego.Engine) (*rego.Engine, error)
 			return e, nil
 		}
 	}
-	archive, err := os.ReadFile(revisionPath(a.config, k.Policy, k.Data))
+	e, err := keptIn(a.config).open(digests{k.Policy, k.Data})
 	if err != nil {
 		return nil, fmt.Errorf("read the policy that is in force: %w", err)
-	}
-	e, err := rego.LoadArchive(archive)
-	if err != nil {
-		return nil, fmt.Errorf("read the policy that is in force: %w", err)
-	}
-	if e.Revision() != k.Policy || e.Data() != k.Data {
-		return nil, fmt.Errorf("the policy kept as %.19s is another", k.Policy)
 	}
 	return e, nil
 }

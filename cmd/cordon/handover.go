@@ -52,8 +52,9 @@ func (r *reloader) handedOver() bool { return r.heir.Load() != nil }
 // handOver has a new process take over with the configuration given. On an error this one goes
 // on as before. r.mu is held.
 func (r *reloader) handOver(ctx context.Context, run inheritance) error {
-	if os.Getpid() == 1 {
-		return failure{Code: "reload.first", Message: "a container ends with its first process, which cannot hand over", Try: []string{"restart the container", "run the gateway below an init: docker run --init"}}
+	// Nor below an init of the container's: it ends when the process that it started does.
+	if os.Getpid() == 1 || os.Getenv("container") != "" {
+		return failure{Code: "reload.first", Message: "a container ends with its first process, which cannot hand over", Exit: exitConflict, Try: []string{"restart the container"}}
 	}
 	depth := 1
 	if r.old != nil {

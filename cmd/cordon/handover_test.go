@@ -25,6 +25,8 @@ func tellHandover(t *testing.T, cordon string) {
 	t.Run("sessions that stay are asked again", func(t *testing.T) { stayersAsked(t, cordon) })
 	t.Run("quarantine afterwards", func(t *testing.T) { quarantineReaches(t, cordon) })
 	t.Run("quarantine meanwhile", func(t *testing.T) { quarantineMeets(t, cordon) })
+	t.Run("a rollout under way", func(t *testing.T) { rolloutHandedOver(t, cordon) })
+	t.Run("bundles", func(t *testing.T) { bundleHandedOver(t, cordon) })
 	t.Run("a device with one place", func(t *testing.T) { placeTaken(t, cordon) })
 }
 

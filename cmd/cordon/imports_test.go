@@ -60,13 +60,15 @@ var imports = []struct{ from, may, because string }{
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/metrics gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
+	{"cmd/cordon/backup", "filippo.io/age/...", "the only place for age: the file of a backup, whatever is in it"},
+	{"cmd/cordon", "certs certs/ca cmd/cordon/backup cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/metrics gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
 		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/poct", "", "a POCT1-A peer that shares nothing with the inspector it is tried against"},
 	{"deploy/demo", "deploy/astm deploy/dimse policy", "plays clients and devices from outside"},
 	{"deploy/dashboards", "gateway/metrics", "shows what is declared there, and no more"},
+	{"deploy/ansible", "", "a role and its test, which knows the package from outside"},
 	{"deploy/guest", "", "makes machines to try the package on, and knows it from outside"},
 	{"deploy/guest/inside", "deploy/guest golang.org/x/sys/...", "the init and the peers of such a machine"},
 	{"deploy/bench", "deploy/dimse policy policy/rego", "measures the gateway from outside"},

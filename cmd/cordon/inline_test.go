@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,7 +37,8 @@ func (w *ward) store(t *testing.T, file string) outcome {
 func (w *ward) silent(t *testing.T, when, address string) {
 	t.Helper()
 	const gaveUp = 124 // as timeout(1) exits
-	out := w.runIn(t, "client", "timeout", "1", "bash", "-c", "exec 3<>/dev/tcp/"+strings.Replace(address, ":", "/", 1))
+	at := netip.MustParseAddrPort(address)
+	out := w.runIn(t, "client", "timeout", "1", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%v/%d", at.Addr(), at.Port()))
 	if out.code != gaveUp {
 		t.Errorf("%s, %s is not silent: exit code %d, %s", when, address, out.code, out.stderr)
 	}

@@ -25,9 +25,11 @@ func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Log
 		return err
 	}
 	a.segments = map[string]*segment.Segment{}
+	starting, cancel := context.WithTimeout(ctx, helperStart)
+	defer cancel()
 	for _, p := range all {
 		a.segments[p.Name] = segment.New(keep, p)
-		err := keep.Agree(ctx, p)
+		err := agree(starting, keep, p, log)
 		if errors.Is(err, errNoHelper) {
 			return failure{Code: "segment.helper", Message: err.Error(), Exit: exitUnreachable, Err: err,
 				Try: []string{"systemctl start cordon-segment.socket", "as root, cordon run starts a helper by itself"}}

@@ -195,7 +195,7 @@ func BenchmarkLearn(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := keepRevision(c, engine); err != nil {
+	if err := keptIn(c).keep(engine); err != nil {
 		b.Fatal(err)
 	}
 	writeDecisions(b, c.Audit.Dir, engine, decisions)

@@ -37,8 +37,8 @@ func (r *reloader) read(m *metrics.Reading) {
 	for name, ends := range s.Certificates {
 		m.Time(metrics.CertificateEnds, ends, name)
 	}
-	for name, up := range s.Segments {
-		m.Mark(metrics.SegmentUp, up, name)
+	for _, x := range s.Segments {
+		m.Mark(metrics.SegmentUp, x.Up, x.Name)
 	}
 	for state, n := range s.Devices {
 		m.Add(metrics.Devices, float64(n), state)

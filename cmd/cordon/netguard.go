@@ -79,6 +79,11 @@ func (h helper) Agree(ctx context.Context, p segment.Plan) error {
 	return err
 }
 
+func (h helper) Up(ctx context.Context, p segment.Plan) error {
+	_, err := ask(ctx, h, func(c *segment.Client) (struct{}, error) { return struct{}{}, c.Up(ctx, p) })
+	return err
+}
+
 func (h helper) Dialer(ctx context.Context, p segment.Plan, to netip.AddrPort, client netip.Addr) (*os.File, error) {
 	return ask(ctx, h, func(c *segment.Client) (*os.File, error) { return c.Dialer(ctx, p, to, client) })
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -140,4 +142,61 @@ devices:
 	if names := fmt.Sprint(serverNames(c)); !strings.Contains(names, "10.20.0.7 fd00::7") {
 		t.Errorf("the gateway's certificate is for %s", names)
 	}
+}
+
+// A gateway waits for a helper that is still at work, and not for ever.
+func TestHelperAwaited(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "cordon.yaml")
+	if err := os.WriteFile(file, []byte("version: 1\ngateway: { name: a }\nidentity: { trust_domain: a.example }\nsegments:\n  icu: { interface: { kind: nic, name: eth77 }, addresses: [10.20.0.1] }\ndevices: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "segment.sock")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: socket, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	quiet := slog.New(slog.DiscardHandler)
+	enter := func(ctx context.Context) (*assembly, error) {
+		a := &assembly{config: c}
+		return a, a.enter(ctx, helper{socket}, quiet)
+	}
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := enter(short); !errors.Is(err, errNoHelper) {
+		t.Errorf("without an answer: %v", err)
+	}
+
+	all, err := plans(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &segmentHelper{plans: all, read: func() ([]segment.Plan, error) { return all, nil }, log: quiet}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.Sleep(11 * time.Second) // longer than one request is waited for
+		for {
+			conn, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			segment.Serve(context.Background(), conn, segment.Local{Dir: t.TempDir()}, h)
+			conn.Close()
+		}
+	}()
+	a, err := enter(t.Context())
+	if err != nil {
+		t.Fatalf("with an answer: %v", err)
+	}
+	if words := down(a.segmentStates(t.Context())); len(words) != 1 || words[0] != `segment icu is not up yet: segment "icu" is not set up` {
+		t.Errorf("of a segment that is not up: %q", words)
+	}
+	l.Close()
+	<-done
 }

@@ -17,23 +17,33 @@ import (
 // users have. deploy/test installs those; where one is missing, its story is skipped,
 // or fails if CORDON_PEERS is "required".
 func TestGateway(t *testing.T) {
-	cordon := filepath.Join(t.TempDir(), "cordon")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", cordon, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	cordon := os.Getenv(programEnv)
+	if cordon == "" {
+		cordon = filepath.Join(t.TempDir(), "cordon")
+		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", cordon, ".").CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
 	}
 	type story struct {
 		name string
 		tell func(t *testing.T, cordon string)
 	}
-	// These make interfaces, whose names they would fight over.
+	// These make networks of their own.
 	for _, s := range []story{
 		{"segment", tellSegment},
 		{"segment helper", tellSegmentHelper},
 		{"call-out", tellCallOut},
 		{"inline", tellInline},
+		{"IPv6", tellIPv6},
+		{"IPv6 inline", tellIPv6Inline},
 		{"unchanged devices", tellUnchanged},
 		{"strangers", tellStrangers},
+		{"storage commitment", tellCommitment},
 		{"hand-over with a segment", tellSegmentHandover},
+	} {
+		t.Run(s.name, func(t *testing.T) { asRoot(t, cordon, s.tell) })
+	}
+	for _, s := range []story{
 		{"hand-over", tellHandover}, // brings its own load
 		{"apply", tellApply},
 		{"service manager", tellServiceManager}, // sets the environment
@@ -81,6 +91,7 @@ func TestGateway(t *testing.T) {
 		{"pinned plugin", tellPinned},
 		{"replay", tellReplay},
 		{"repair", tellRepair},
+		{"in force", tellInForce},
 		{"reload", tellReload},
 		{"access", tellAccess},
 		{"learning", tellLearning},
@@ -88,6 +99,9 @@ func TestGateway(t *testing.T) {
 		{"break-glass", tellBreakGlass},
 		{"bundles", tellBundles},
 		{"metrics", tellMetrics},
+		{"container", tellContainer},
+		{"successor", tellSuccessor},
+		{"backup", tellBackup},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

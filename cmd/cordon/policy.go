@@ -15,6 +15,10 @@ import (
 
 func policyCommand(a *app) *cobra.Command {
 	c := group("policy", "The rules of this gateway")
+	c.Long = `The rules of this gateway. Commands that ask a policy (eval, table, replay, learn, new, diff and
+why --repair) ask the one that decides, unless they are given another; those that check or write
+text (check, test, fmt, submit) take the policy folder. With policy.approval and policy.bundle these are
+not the same, and where the folder differs from what decides, the former say so.`
 	c.AddCommand(policyNewCommand(a), policyCheckCommand(a), policyFmtCommand(a), policyTestCommand(a), policyEvalCommand(a), policyDiffCommand(a), policyTableCommand(a), policyReplayCommand(a),
 		policyLearnCommand(a), policyPatchesCommand(a), policyBundleCommand(a),
 		policySubmitCommand(a), policySubmissionsCommand(a), policyApproveCommand(a), policyRejectCommand(a), policyRolloutCommand(a), policyRollbackCommand(a), policyHistoryCommand(a))

@@ -13,23 +13,31 @@ import (
 
 func policyDiffCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "diff A [B]", Short: "Tell how two policies differ: files, rules, data in words, and who may do what",
-		Long: `Tell how policy B differs from policy A. Each is a folder or the digest of a policy that
-decided here; B is the policy folder as it stands now if it is not given. Tests, comments
-and the order of rules are no difference. Below them are the fields of the truth table
+		Use: "diff [A [B]]", Short: "Tell how two policies differ: files, rules, data in words, and who may do what",
+		Long: `Tell how policy B differs from policy A. Each is a folder, the digest of a policy that
+decided here, or in-force, which is what decides and what B is if it is not given. Without
+either, the policy folder is compared with what decides. Tests, comments and the order of
+rules are no difference. Below them are the fields of the truth table
 (cordon policy table) that the two fill differently.`,
-		Example: "  cordon policy diff sha256:9b1e\n  cordon policy diff gw/policy next/",
-		Args:    cobra.RangeArgs(1, 2),
+		Example: "  cordon policy diff sha256:9b1e\n  cordon policy diff gw/policy next/\n  cordon policy diff in-force next/",
+		Args:    cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return cannot("compare policies", a.diffPolicies(c.Context(), append(args, "")[0], append(args, "")[1]))
+			return cannot("compare policies", a.diffPolicies(c.Context(), args))
 		},
 	}
 }
 
-func (a *app) diffPolicies(ctx context.Context, before, after string) error {
+func (a *app) diffPolicies(ctx context.Context, names []string) error {
 	c, err := config.Load(a.config())
 	if err != nil {
 		return err
+	}
+	before, after := inForceName, c.Policy.Dir
+	switch len(names) {
+	case 1:
+		before, after = names[0], inForceName
+	case 2:
+		before, after = names[0], names[1]
 	}
 	x, err := ungranted(openPolicy(c, before))
 	if err != nil {

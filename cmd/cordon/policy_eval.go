@@ -24,7 +24,7 @@ func policyEvalCommand(a *app) *cobra.Command {
 	var against string
 	c := &cobra.Command{
 		Use: "eval CODE|FILE", Short: "Ask the policy a recorded question, or one from a file",
-		Long: `Ask the policy folder as it stands now what a decision code names, or what FILE holds (- is
+		Long: `Ask the policy that decides what a decision code names, or what FILE holds (- is
 standard input): a request in JSON, as "input" in the output of "cordon audit show". What
 a file leaves out is empty; now_ns is the time of day. Nothing is recorded.`,
 		Example: "  cordon policy eval 7QF-21\n  cordon policy eval question.json --against next/",
@@ -33,7 +33,7 @@ a file leaves out is empty; now_ns is the time of day. Nothing is recorded.`,
 			return cannot("evaluate "+args[0], a.evaluate(c.Context(), args[0], against))
 		},
 	}
-	c.Flags().StringVar(&against, "against", "", "the policy to ask: a folder, or the digest of one that decided here: `DIR|REVISION`")
+	c.Flags().StringVar(&against, "against", inForceName, "the policy to ask: what decides, a folder, or the digest of one that decided here: `DIR|REVISION`")
 	return c
 }
 
@@ -52,7 +52,8 @@ type evaluated struct {
 	Data        string          `json:"data"`
 	Input       json.RawMessage `json:"input"`
 	Explanation []rego.Ruling   `json:"explanation"`
-	Error       string          `json:"error,omitempty"` // what the rules ran into
+	Error       string          `json:"error,omitempty"`     // what the rules ran into
+	Beside      string          `json:"workspace,omitempty"` // how the policy folder differs from what decides, if that was asked
 }
 
 func (a *app) evaluate(ctx context.Context, name, against string) error {
@@ -83,6 +84,7 @@ func (a *app) evaluate(ctx context.Context, name, against string) error {
 	if err != nil {
 		return err
 	}
+	out.Beside = a.beside(c, against)
 	x, err := engine.Explain(ctx, out.Input)
 	if err != nil {
 		return err

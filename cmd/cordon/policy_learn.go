@@ -28,7 +28,7 @@ func policyLearnCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "learn", Short: "Propose an edit of the policy from what was asked and refused",
 		Long: `Read what was asked of a device, a class of devices or all of them, and make a proposal of
-what the policy refuses, or would refuse if no device were in learning mode: a folder with an
+what the policy that decides refuses, or would refuse if no device were in learning mode: a folder with an
 edited policy, tests made of what was seen, and QUESTIONS.md for a person to read.
 
 Proposed is what changes nothing (read, query, notify), was seen more than once, from more than
@@ -63,7 +63,8 @@ type learned struct {
 	Schema string    `json:"schema"`
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
-	Out    string    `json:"out"` // "" if nothing was written
+	Out    string    `json:"out"`                 // "" if nothing was written
+	Beside string    `json:"workspace,omitempty"` // how the policy folder differs from what decides, which is what was edited
 	*rego.Proposal
 	rego.Proven
 	Gaps int64    `json:"gaps"`       // times in which the gateway could not record
@@ -116,10 +117,10 @@ func (a *app) learn(ctx context.Context, o learnOptions) error {
 		out.Out = o.out
 		out.Next = []string{
 			"read " + filepath.Join(o.out, "QUESTIONS.md"),
-			fmt.Sprintf("cordon policy diff %s %s", c.Policy.Dir, o.out),
+			fmt.Sprintf("cordon policy diff %s %s", inForceName, o.out),
 			"cordon policy check " + o.out,
 			fmt.Sprintf("cordon policy replay --since %s --against %s", o.since, o.out),
-			fmt.Sprintf("copy what you want of it to %s, and: cordon reload", c.Policy.Dir),
+			fmt.Sprintf("copy what you want of it to %s, and: %s", c.Policy.Dir, publishCommand(c, c.Policy.Dir)),
 		}
 	}
 	if a.json {
@@ -131,7 +132,7 @@ func (a *app) learn(ctx context.Context, o learnOptions) error {
 // propose reads the log twice: to gather what was refused, and to see that the proposal is answered as it
 // says. What differs is taken into account, and the proof made again.
 func (a *app) propose(ctx context.Context, log *audit.Reader, c *config.Config, scope rego.Scope, since, until time.Time) (*learned, error) {
-	engine, err := loadPolicy(c)
+	engine, err := openDeciding(c)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func (a *app) propose(ctx context.Context, log *audit.Reader, c *config.Config, 
 	if err != nil {
 		return nil, err
 	}
-	out := &learned{Schema: "cordon.policy.learn/v1", Since: since.UTC(), Until: until.UTC(), Proposal: p, Gaps: read.gaps.Load(), Torn: read.torn, Next: []string{}}
+	out := &learned{Schema: "cordon.policy.learn/v1", Since: since.UTC(), Until: until.UTC(), Beside: workspace(c), Proposal: p, Gaps: read.gaps.Load(), Torn: read.torn, Next: []string{}}
 	for range maxProofs {
 		again := &recordedTime{log: log, since: since, until: until}
 		proofs, err := readRecorded(ctx, a, again, p.Proof)
@@ -277,6 +278,9 @@ func (a *app) printLearned(l *learned) error {
 	}
 	if l.Gaps > 0 {
 		a.remark("warning: the gateway could not record %d time(s); what was asked then is not known", l.Gaps)
+	}
+	if l.Beside != "" {
+		a.remark("it edits what is in force; %s", l.Beside)
 	}
 	a.remark("written to %s; nothing of it is in force. Next:", l.Out)
 	for _, next := range l.Next {

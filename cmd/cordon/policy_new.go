@@ -17,7 +17,7 @@ func policyNewCommand(a *app) *cobra.Command {
 	var from string
 	c := &cobra.Command{
 		Use: "new DIR", Short: "Make a folder to edit the policy in, with what an editor needs",
-		Long: `Copy the policy as it stands now into DIR, which is made: rules, tests and data, the table of
+		Long: `Copy the policy that decides into DIR, which is made: rules, tests and data, the table of
 who may do what, JSON Schemas of the input and the data with settings for editors that read
 .vscode, a configuration for regal, and a README that goes through an edit from beginning
 to end. Nothing that exists is overwritten, and nothing is put into force.`,
@@ -30,7 +30,7 @@ to end. Nothing that exists is overwritten, and nothing is put into force.`,
 			return cannot("make a folder for a policy", a.newPolicy(c.Context(), args[0], from))
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "copy another policy: a folder, or the digest of one that decided here: `DIR|REVISION`")
+	c.Flags().StringVar(&from, "from", inForceName, "copy what decides, a folder, or the digest of one that decided here: `DIR|REVISION`")
 	return c
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,13 +12,16 @@ import (
 	"cordon/policy/rollout"
 )
 
-// openPolicy opens the policy folder ("") or another one, or with policy.approval a revision by its number, under
+// inForceName names what decides, where a command takes a policy's name.
+const inForceName = "in-force"
+
+// openPolicy opens what decides ("" or in-force), a folder, or with policy.approval a revision by its number, under
 // what is granted now; or one that decided here
 // before, by the beginning of its digest. That is under what was granted then if its data's digest is given, joined
 // by +, and under what is granted now if not, and it decided under several grants.
 func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
-	if name == "" {
-		return granted(c)(loadPolicy(c))
+	if name == "" || name == inForceName {
+		return granted(c)(openDeciding(c))
 	}
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		there := *c
@@ -29,37 +31,100 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 	if n, err := strconv.Atoi(name); err == nil && c.Policy.Approval.Needed() {
 		return granted(c)(openNumber(c, n))
 	}
-	files, err := filepath.Glob(filepath.Join(c.Gateway.State, revisionDir, "*.tar"))
+	kept := keptIn(c)
+	files, err := kept.list()
 	if err != nil {
 		return nil, err
 	}
 	revision, data, _ := strings.Cut(name, "+")
-	var found []byte
+	var found digests
 	var names []string
 	folders := map[string]bool{} // by their digests without grants
 	for _, file := range files {
-		archive, err := os.ReadFile(file)
+		x, err := kept.read(file.path)
 		if err != nil {
 			return nil, err
 		}
-		x, err := rego.ReadDigests(archive)
-		if err != nil {
-			return nil, fmt.Errorf("open %q: %w", file, err)
-		}
 		if begins(x.Revision, revision) && begins(x.Data, data) {
-			found, names = archive, append(names, x.Revision[:19]+"+"+x.Data[:19])
+			found, names = digests{x.Revision, x.Data}, append(names, x.Revision[:19]+"+"+x.Data[:19])
 			folders[x.Revision+x.Folder] = true
 		}
 	}
 	switch {
 	case len(names) == 0:
-		return nil, failure{Code: "policy.missing", Exit: exitNotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here", name), Try: []string{"cordon audit show CODE tells which policy decided"}}
+		return nil, failure{Code: "policy.missing", Exit: exitNotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here within %s (policy.keep)", name, c.Policy.Keep), Try: []string{"cordon audit show CODE tells which policy decided"}}
 	case len(names) == 1:
-		return rego.LoadArchive(found)
+		return kept.open(found)
 	case len(folders) == 1:
-		return granted(c)(rego.LoadArchive(found))
+		return granted(c)(kept.open(found))
 	}
 	return nil, failure{Code: "policy.ambiguous", Exit: exitUsage, Message: fmt.Sprintf("%q is the beginning of %d policies' digests", name, len(names)), Try: names}
+}
+
+// openDeciding opens what decides: the policy folder as it stands now, which a reload takes, unless policies come as
+// bundles or take two people. Every command that asks a policy begins here, unless another one is named.
+func openDeciding(c *config.Config) (*rego.Engine, error) {
+	if !c.Policy.Elsewhere() {
+		return loadPolicy(c)
+	}
+	f, err := openSource(c)
+	if err != nil {
+		return nil, err
+	}
+	return f.current, nil
+}
+
+// workspace says how the policy folder, where policies are written, stands to what decides; "" if it is the same, or
+// decides itself.
+func workspace(c *config.Config) string {
+	if !c.Policy.Elsewhere() {
+		return ""
+	}
+	f, err := openSource(c)
+	if err != nil {
+		return ""
+	}
+	return f.beside(c)
+}
+
+// beside is workspace for a source that is open.
+func (f *policySource) beside(c *config.Config) string {
+	name := f.name()
+	folder, err := rego.Load(c.Policy.Dir)
+	switch {
+	case name == "":
+		return ""
+	case err != nil:
+		return fmt.Sprintf("what the policy folder %s holds cannot be used, and is not in force: %s is", c.Policy.Dir, name)
+	case digestsOf(folder) == digestsOf(f.current):
+		return ""
+	}
+	return fmt.Sprintf("the policy folder %s differs from %s, which is in force, and is not taken: %s", c.Policy.Dir, name, publishCommand(c, c.Policy.Dir))
+}
+
+// beside tells somebody who has asked what decides that the policy folder holds something else, and returns that.
+func (a *app) beside(c *config.Config, name string) string {
+	if name != "" && name != inForceName {
+		return ""
+	}
+	text := workspace(c)
+	if text != "" {
+		a.remark("%s", text)
+	}
+	return text
+}
+
+// publishCommand is the command by which an edited folder is on its way into force.
+func publishCommand(c *config.Config, dir string) string {
+	switch {
+	case c.Policy.Bundle.Used():
+		return fmt.Sprintf("cordon policy bundle build %s --revision N", dir)
+	case !c.Policy.Approval.Needed():
+		return "cordon reload"
+	case dir == c.Policy.Dir:
+		return "cordon policy submit"
+	}
+	return "cordon policy submit " + dir
 }
 
 // granted puts a policy under what is granted now.

@@ -16,6 +16,7 @@ import (
 func policyRolloutCommand(a *app) *cobra.Command {
 	var stage string
 	var devices []string
+	var yes, dryRun bool
 	c := &cobra.Command{
 		Use: "rollout REV", Short: "Bring a submission into force, by stages",
 		Long: `Bring a submission to a stage:
@@ -25,16 +26,17 @@ func policyRolloutCommand(a *app) *cobra.Command {
   canary  it decides for the devices named
   all     it is in force
 
-Live sessions are asked again at each stage. What another person has approved decides as it
+Live sessions are asked again at each stage. Before canary and all, those that would end at this
+moment are counted and shown, and you are asked; --dry-run only shows them. What another person has approved decides as it
 is written. What nobody has approved can only narrow: an operation is allowed only if what
 is in force allows it as well, so no refusal becomes an allow.`,
 		Example: `  cordon policy rollout 4 --stage shadow
   cordon policy rollout status
-  cordon policy rollout 4 --stage canary --devices ct-2,ct-3
-  cordon policy rollout 4 --stage all`,
+  cordon policy rollout 4 --stage canary --devices ct-2,ct-3 --dry-run
+  cordon policy rollout 4 --stage all --yes`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeSubmissions,
 		RunE: func(c *cobra.Command, args []string) error {
-			return cannot("roll out revision "+args[0], a.rollOut(c.Context(), args[0], rollout.Stage(stage), devices))
+			return cannot("roll out revision "+args[0], a.rollOut(c.Context(), args[0], rollout.Stage(stage), devices, yes, dryRun))
 		},
 	}
 	var stages []string
@@ -43,6 +45,9 @@ is in force allows it as well, so no refusal becomes an allow.`,
 	}
 	c.Flags().StringVar(&stage, "stage", "", strings.Join(stages, ", "))
 	c.Flags().StringSliceVar(&devices, "devices", nil, "of a canary, by id: `A,B`")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "only show which live sessions it would end")
+	c.MarkFlagsMutuallyExclusive("yes", "dry-run")
 	mustComplete(c.MarkFlagRequired("stage"))
 	mustComplete(c.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions(stages, cobra.ShellCompDirectiveNoFileComp)))
 	mustComplete(c.RegisterFlagCompletionFunc("devices", a.completeDeviceIDs))
@@ -73,7 +78,7 @@ revision that was in force. Live sessions are asked again.`,
 	return c
 }
 
-func (a *app) rollOut(ctx context.Context, rev string, stage rollout.Stage, devices []string) error {
+func (a *app) rollOut(ctx context.Context, rev string, stage rollout.Stage, devices []string, yes, dryRun bool) error {
 	c, err := a.withApproval()
 	if err != nil {
 		return err
@@ -82,7 +87,13 @@ func (a *app) rollOut(ctx context.Context, rev string, stage rollout.Stage, devi
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &step{Do: "rollout", Number: n, Stage: stage, Devices: devices})
+	s := &step{Do: "rollout", Number: n, Stage: stage, Devices: devices}
+	if dryRun || !yes && stage != rollout.Shadow { // a shadow ends nothing
+		if err := a.foreseeRollout(ctx, c, s, dryRun); err != nil || dryRun {
+			return err
+		}
+	}
+	done, err := a.makeStep(ctx, c, s)
 	if err != nil {
 		return err
 	}

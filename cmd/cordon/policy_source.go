@@ -83,7 +83,7 @@ func startingPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, [
 			return nil, 0, nil, err
 		}
 		if !f.begun {
-			if text := workspace(c, f); text != "" {
+			if text := f.beside(c); text != "" {
 				warnings = append(warnings, text)
 			}
 			return f.current, 0, warnings, nil
@@ -115,17 +115,9 @@ func openRevisions(c *config.Config, state rollout.State) (*policySource, error)
 
 // openRevision opens a revision that is kept, with the patches that devices need.
 func openRevision(c *config.Config, r rollout.Revision) (*rego.Engine, error) {
-	path := revisionPath(c, r.Policy, r.Data)
-	archive, err := os.ReadFile(path)
+	engine, err := keptIn(c).open(digests{r.Policy, r.Data})
 	if err != nil {
 		return nil, fmt.Errorf("open revision %d: %w", r.Number, err)
-	}
-	engine, err := rego.LoadArchive(archive)
-	if err != nil {
-		return nil, fmt.Errorf("open revision %d: %w", r.Number, err)
-	}
-	if engine.Revision() != r.Policy || engine.Data() != r.Data {
-		return nil, failure{Code: "rollout.revision_changed", Exit: exitChecks, Message: fmt.Sprintf("open revision %d: %s does not hold it any more", r.Number, path), Try: []string{"restore it from its backup"}}
 	}
 	return engine, checkPatches(c, engine)
 }
@@ -135,7 +127,7 @@ func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) er
 	if !f.begun {
 		return nil
 	}
-	if err := keepRevision(c, f.current); err != nil {
+	if err := keptIn(c).keep(f.current); err != nil {
 		return err
 	}
 	e := audit.Entry{Kind: kindRollout, Note: stepNote(1, byLocal(operatorName()), "what the policy folder held when approval began"),
@@ -147,18 +139,27 @@ func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) er
 	return rollout.Write(filepath.Join(c.Gateway.State, rolloutFile), *f.state)
 }
 
-// describe says what decides besides the current revision, for an entry; "" if it is the folder.
-func (f *policySource) describe() string {
+// name is what people call the policy that decides; "" if it is the folder.
+func (f *policySource) name() string {
 	if f.bundles != nil {
 		if in, err := f.bundles.kept.inForce(); err == nil && in != nil {
-			return fmt.Sprintf("bundle revision %d decides", in.Revision)
+			return fmt.Sprintf("bundle revision %d", in.Revision)
 		}
 	}
 	if f.state == nil {
 		return ""
 	}
-	text := fmt.Sprintf("revision %d decides", f.state.Current.Number)
-	if f.state.Candidate != nil {
+	return fmt.Sprintf("revision %d", f.state.Current.Number)
+}
+
+// describe says what decides, for an entry; "" if it is the folder.
+func (f *policySource) describe() string {
+	text := f.name()
+	if text == "" {
+		return ""
+	}
+	text += " decides"
+	if f.state != nil && f.state.Candidate != nil {
 		text += "; " + describeCandidate(f.state.Candidate)
 	}
 	return text

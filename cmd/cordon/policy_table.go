@@ -26,10 +26,11 @@ func policyTableCommand(a *app) *cobra.Command {
 	var o tableOptions
 	c := &cobra.Command{
 		Use: "table [DIR]", Short: "Tell who may do what: every role, class of device and class of operation",
-		Long: `Ask the policy about every role × class of device × class of operation × state × direction,
+		Long: `Ask the policy that decides about every role × class of device × class of operation × state × direction,
 and show the answers as tables. Roles and classes are those that its data speak of; --role
-and --device-class add others. DIR is another folder than the configured one, or the digest
-of a policy that decided here. With --write they are written to TABLE.md in the folder.`,
+and --device-class add others. DIR is a folder to ask instead, or the digest of a policy that
+decided here. With --write they are written to TABLE.md in the folder, which is the policy
+folder if none is named.`,
 		Example: "  cordon policy table\n  cordon policy table next/ --device-class pump/infusion\n  cordon policy table -w && git diff policy/TABLE.md",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -47,6 +48,9 @@ func (a *app) policyTable(ctx context.Context, name string, o tableOptions) erro
 	if err != nil {
 		return err
 	}
+	if o.write {
+		name = firstOf(name, c.Policy.Dir) // what it holds, whether or not that decides
+	}
 	engine, err := openPolicy(c, name)
 	if err != nil {
 		return err
@@ -60,11 +64,10 @@ func (a *app) policyTable(ctx context.Context, name string, o tableOptions) erro
 		return err
 	}
 	if o.write {
-		dir := firstOf(name, c.Policy.Dir)
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
 			return failure{Code: "usage.table", Exit: exitUsage, Message: fmt.Sprintf("%q is no folder to write %s to", name, rego.TableFile)}
 		}
-		path := filepath.Join(dir, rego.TableFile)
+		path := filepath.Join(name, rego.TableFile)
 		if err := writeText(path, rego.TableMarkdown(cells)); err != nil {
 			return err
 		}
@@ -73,13 +76,15 @@ func (a *app) policyTable(ctx context.Context, name string, o tableOptions) erro
 			return nil
 		}
 	}
+	beside := a.beside(c, name)
 	if a.json {
 		return a.object(struct {
 			Schema string      `json:"schema"`
 			Policy string      `json:"policy"`
 			Data   string      `json:"data"`
+			Beside string      `json:"workspace,omitempty"` // how the policy folder differs from it
 			Cells  []rego.Cell `json:"cells"`
-		}{"cordon.policy.table/v1", engine.Revision(), engine.Data(), cells})
+		}{"cordon.policy.table/v1", engine.Revision(), engine.Data(), beside, cells})
 	}
 	return a.printTable(rego.Sections(cells))
 }

@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"cordon/gateway/metrics"
 	"cordon/policy"
 )
 
-// Bounds of looking how a gateway does.
-const (
-	turnTimeout    = 2 * time.Second // for its loops to turn
-	segmentTimeout = time.Second     // for who makes sockets in a segment to answer
-)
+// turnTimeout is for a gateway's loops to turn.
+const turnTimeout = 2 * time.Second
 
 // lives reports what only a restart would mend: a loop that does not turn, see watchdog.go.
 func (p *assembly) lives(ctx context.Context) []metrics.Check {
@@ -25,11 +21,11 @@ func (p *assembly) lives(ctx context.Context) []metrics.Check {
 // isReady reports whether clients are served as the configuration says: they are accepted, the policy
 // answers, entries become durable, every plugin runs, and every segment's devices can be reached.
 func (p *assembly) isReady(ctx context.Context) []metrics.Check {
-	return p.ready(ctx, p.segmentsUp(ctx))
+	return p.ready(ctx, p.segmentStates(ctx))
 }
 
 // ready is isReady for segments that were asked already.
-func (p *assembly) ready(ctx context.Context, segments map[string]error) []metrics.Check {
+func (p *assembly) ready(ctx context.Context, segments []segmentState) []metrics.Check {
 	checks := []metrics.Check{{Name: "clients"}, {Name: "policy", Err: p.decides(ctx)}, {Name: "audit", Err: p.records()}, {Name: "plugins"}, {Name: "segments"}}
 	if !p.gateway.Accepting() {
 		checks[0].Err = errors.New("none are accepted")
@@ -39,9 +35,9 @@ func (p *assembly) ready(ctx context.Context, segments map[string]error) []metri
 			checks[3].Err = errors.Join(checks[3].Err, fmt.Errorf("%s does not run", s.Protocol))
 		}
 	}
-	for name, err := range segments {
-		if err != nil {
-			checks[4].Err = errors.Join(checks[4].Err, fmt.Errorf("%s is not up", name))
+	for _, segment := range segments {
+		if !segment.Up {
+			checks[4].Err = errors.Join(checks[4].Err, fmt.Errorf("%s is not up", segment.Name))
 		}
 	}
 	return checks
@@ -69,23 +65,4 @@ func (p *assembly) records() error {
 		return errors.New("the log cannot be written")
 	}
 	return nil
-}
-
-// segmentsUp asks for all segments at once, nil for those that are up.
-func (p *assembly) segmentsUp(ctx context.Context) map[string]error {
-	ctx, cancel := context.WithTimeout(ctx, segmentTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var asking sync.WaitGroup
-	up := map[string]error{}
-	for name, s := range p.segments {
-		asking.Go(func() {
-			err := s.Up(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			up[name] = err
-		})
-	}
-	asking.Wait()
-	return up
 }

@@ -167,7 +167,7 @@ func (r *reloader) change(ctx context.Context, name string, do change, q changeR
 	r.systemd.reloading()
 	done, err := do(ctx, q)
 	if !r.handedOver() {
-		r.systemd.tell("READY=1")
+		r.ready(r.serving)
 	}
 	r.parts.count(name, done.origin, err)
 	if err != nil {
@@ -224,7 +224,7 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 	}
 	done.origin = fromConfiguration
 	if source.state != nil {
-		done.Revision, done.Workspace = source.state.Current.Number, workspace(c, source)
+		done.Revision, done.Workspace = source.state.Current.Number, source.beside(c)
 	}
 	done.Devices, done.Tests, done.HandedOver = changedDevices(r.config, c), tests, needHandover(r.config, c)
 	if programChanged() {
@@ -330,18 +330,6 @@ func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policyS
 	return f, 0, err
 }
 
-// workspace says how the policy folder stands to what is in force, "" if it is the same.
-func workspace(c *config.Config, f *policySource) string {
-	folder, err := rego.Load(c.Policy.Dir)
-	if err != nil {
-		return fmt.Sprintf("what the policy folder holds cannot be used, and is not in force: revision %d is", f.state.Current.Number)
-	}
-	if digestsOf(folder) == digestsOf(f.current) {
-		return ""
-	}
-	return fmt.Sprintf("the policy folder differs from revision %d, which is in force, and is not taken: cordon policy submit", f.state.Current.Number)
-}
-
 // provenPolicy loads a policy that has every patch the devices need and passes its own
 // tests, and returns how many those are.
 func provenPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, error) {
@@ -394,6 +382,7 @@ func needHandover(old, new *config.Config) (names []string) {
 	differs("segments", old.Segments, new.Segments)
 	differs("policy.approval", old.Policy.Approval, new.Policy.Approval)
 	differs("policy.bundle", old.Policy.Bundle, new.Policy.Bundle)
+	differs("policy.keep", old.Policy.Keep, new.Policy.Keep)
 	differs("audit", old.Audit, new.Audit)
 	differs("break_glass", old.BreakGlass, new.BreakGlass)
 	differs("alarms", old.Alarms, new.Alarms)

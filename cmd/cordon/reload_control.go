@@ -121,7 +121,7 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 	}
 	r.parts.standing.advance(time.Now())
 	if r.old == nil {
-		r.systemd.tell("READY=1")
+		r.ready(ctx)
 	} else {
 		r.follow()
 	}
@@ -130,6 +130,8 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 	r.metrics.serve(r.source(), r.log)
 	r.running.Go(func() { r.followSignals(ctx) })
 	r.running.Go(func() { r.parts.standing.follow(ctx) })
+	r.running.Go(func() { r.followSegments(ctx) })
+	r.running.Go(func() { r.parts.keepPolicies(ctx) })
 	if r.updates != nil {
 		r.running.Go(func() { r.followBundles(ctx) })
 	}
@@ -200,7 +202,7 @@ func (r *reloader) verbs() map[string]verb {
 	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
 		changes[name] = func(ctx context.Context, q changeRequest) (reloaded, error) { return r.change(ctx, name, do, q) }
 	}
-	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "status": r.answerStatus, "drill": r.parts.answerDrill}
+	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup, "status": r.answerStatus, "drill": r.parts.answerDrill}
 	for name, do := range changes {
 		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
 			var q changeRequest

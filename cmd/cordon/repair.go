@@ -24,13 +24,12 @@ type repairOptions struct {
 type repaired struct {
 	Remark  string        `json:"remark,omitempty"` // why there is nothing to find
 	Since   time.Time     `json:"since"`            // effects are counted from here on
-	Policy  string        `json:"policy"`           // digests of the policy that would be edited
+	Policy  string        `json:"policy"`           // digests of the policy that decides
 	Data    string        `json:"data"`
-	Lost    int64         `json:"not_counted"` // recorded decisions that could not be asked again
-	Repairs []rego.Repair `json:"repairs"`     // those that change least besides come first
-	Try     []string      `json:"try"`         // commands that come next
-
-	dir string
+	Beside  string        `json:"workspace,omitempty"` // how the folder that would be edited differs from it
+	Lost    int64         `json:"not_counted"`         // recorded decisions that could not be asked again
+	Repairs []rego.Repair `json:"repairs"`             // those that change least besides come first
+	Try     []string      `json:"try"`                 // commands that come next
 }
 
 // repair looks for edits that would allow what e refused.
@@ -40,23 +39,29 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 	if err != nil {
 		return nil, err
 	}
-	out := &repaired{Since: since.UTC(), Repairs: []rego.Repair{}, Try: []string{}, dir: c.Policy.Dir}
+	out := &repaired{Since: since.UTC(), Repairs: []rego.Repair{}, Try: []string{}}
 	if out.Remark = noRepair(e); out.Remark != "" {
 		return out, nil
 	}
-	engine, err := granted(c)(loadPolicy(c))
+	engine, err := openPolicy(c, inForceName)
 	if err != nil {
 		return nil, err
 	}
 	out.Policy, out.Data = engine.Revision(), engine.Data()
 	if engine.Allows(ctx, asked) {
-		out.Remark = "the policy as it stands now allows it already"
+		out.Remark = "the policy that decides now allows it already"
 		return out, nil
 	}
 	if out.Remark = engine.Guard(ctx, asked); out.Remark != "" {
 		return out, nil
 	}
-	if out.Repairs, err = engine.Repairs(ctx, asked, rego.Around{Labels: labelsInUse(c)}); err != nil {
+	around := rego.Around{Labels: labelsInUse(c)}
+	if out.Beside = workspace(c); out.Beside != "" {
+		if around.Workspace, err = rego.Load(c.Policy.Dir); err != nil {
+			around.Workspace = nil // then no edit has a place: see below
+		}
+	}
+	if out.Repairs, err = engine.Repairs(ctx, asked, around); err != nil {
 		return nil, err
 	}
 	if len(out.Repairs) == 0 {
@@ -73,12 +78,15 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 	}
 	for i := range out.Repairs {
 		for j := range out.Repairs[i].Edits {
-			if x := &out.Repairs[i].Edits[j]; x.File != "" {
+			switch x := &out.Repairs[i].Edits[j]; {
+			case out.Beside != "" && around.Workspace == nil:
+				x.Place = rego.Place{}
+			case x.File != "":
 				x.File = filepath.Join(c.Policy.Dir, filepath.FromSlash(x.File))
 			}
 		}
 	}
-	out.Try = []string{"cordon policy check", "cordon policy replay --since " + from, "cordon reload"}
+	out.Try = []string{"cordon policy check", fmt.Sprintf("cordon policy replay --since %s --against %s", from, c.Policy.Dir), publishCommand(c, c.Policy.Dir)}
 	if grant := a.proposeGrant(asked); grant != "" {
 		out.Try = append(out.Try, grant)
 	}
@@ -165,11 +173,20 @@ func (a *app) printRepairs(out *repaired) {
 			p(name, "%s", x.Words)
 			switch {
 			case x.File == "":
-			case x.Before == "":
-				p("", "  %s:%d  add   %s", x.File, x.Line, strings.TrimSpace(x.After))
+			case x.There:
+				p("", "  %s  says it already, and is not in force", x.File)
 			default:
-				p("", "  %s:%d  write %s", x.File, x.Line, strings.TrimSpace(x.After))
-				p("", "  %*s  for   %s", len(fmt.Sprintf("%s:%d", x.File, x.Line)), "", strings.TrimSpace(x.Before))
+				at, word := fmt.Sprintf("%s:%d", x.File, x.Line), "add"
+				if x.Before != "" {
+					word = "write"
+				}
+				for l := range strings.Lines(outdented(x.After)) {
+					p("", "  %s  %-5s %s", at, word, strings.TrimSuffix(l, "\n"))
+					at, word = strings.Repeat(" ", len(at)), ""
+				}
+				if x.Before != "" {
+					p("", "  %s  for   %s", strings.Repeat(" ", len(at)), strings.TrimSpace(x.Before))
+				}
 			}
 		}
 		p("", "%s", effectInWords(&r.Effect, out.Since))
@@ -177,8 +194,17 @@ func (a *app) printRepairs(out *repaired) {
 	if out.Lost > 0 {
 		p("", "%d recorded decisions could not be asked again and are not counted", out.Lost)
 	}
+	if out.Beside != "" {
+		p("", "%s", out.Beside)
+	}
 	p("", "nothing is changed; lines are those of the file once the edits above them are made")
 	a.remark("next: edit, then %s", strings.Join(out.Try, "\n      "))
+}
+
+// outdented takes the first line's indentation from each line.
+func outdented(text string) string {
+	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+	return strings.ReplaceAll(strings.TrimPrefix(text, indent), "\n"+indent, "\n")
 }
 
 // effectInWords says what a repair would have changed.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -32,8 +31,9 @@ func policyReplayCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "replay", Short: "Tell what an edited policy would have decided otherwise",
 		Long: `Ask a policy everything that was asked in a time that is in the audit log, and compare
-its answers with the recorded ones. The policy is the policy folder as it stands now, or
-another one named by --against.
+its answers with the recorded ones. The policy is the one that decides, or another one named
+by --against. Without policy.approval and policy.bundle, what decides is the policy folder as it
+stands now.
 
 What changes is grouped by device class, operation and roles; what would newly be refused
 on devices of high criticality comes first. Decisions that were not a policy's, or whose
@@ -50,7 +50,7 @@ TIME is a duration back from now (90m, 24h, 7d), a day (2026-11-22) or a moment
 	}
 	c.Flags().StringVar(&o.since, "since", "24h", "decisions recorded from `TIME` on")
 	c.Flags().StringVar(&o.until, "until", "", "decisions recorded before `TIME`")
-	c.Flags().StringVar(&o.against, "against", "", "the policy to ask: a folder, or the digest of one that decided here: `DIR|REVISION`")
+	c.Flags().StringVar(&o.against, "against", inForceName, "the policy to ask: what decides, a folder, or the digest of one that decided here: `DIR|REVISION`")
 	c.Flags().StringSliceVar(&o.failOn, "fail-on", nil, "exit with 8 if there is `CHANGE`: newly-denied, newly-denied:critical, newly-allowed, newly-allowed:critical")
 	mustComplete(c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failOnChanges[:], cobra.ShellCompDirectiveNoFileComp)))
 	return c
@@ -64,8 +64,9 @@ type replayed struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
 	rego.Report
-	Gaps int64 `json:"gaps"`       // times in which the gateway could not record; what it refused then is not known
-	Torn int64 `json:"torn_bytes"` // bytes behind the last entry that are no entry
+	Beside string `json:"workspace,omitempty"` // how the policy folder differs from what decides, if that was asked
+	Gaps   int64  `json:"gaps"`                // times in which the gateway could not record; what it refused then is not known
+	Torn   int64  `json:"torn_bytes"`          // bytes behind the last entry that are no entry
 }
 
 func (a *app) replay(ctx context.Context, o replayOptions) error {
@@ -105,6 +106,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	if err != nil {
 		return cannot(doing, err)
 	}
+	out.Beside = a.beside(c, o.against)
 	if a.json {
 		err = a.object(out)
 	} else {
@@ -225,12 +227,7 @@ func readRecorded[T interface {
 // accessThen tells what was granted when a policy decided, from where it is kept.
 func accessThen(c *config.Config) func(revision, data string) ([]byte, bool) {
 	return func(revision, data string) ([]byte, bool) {
-		archive, err := os.ReadFile(revisionPath(c, revision, data))
-		if err != nil {
-			return nil, false
-		}
-		x, err := rego.ReadDigests(archive)
-		return x.Access, err == nil
+		return keptIn(c).access(digests{revision, data})
 	}
 }
 

@@ -43,7 +43,7 @@ func BenchmarkReplay(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := keepRevision(c, engine); err != nil {
+	if err := keptIn(c).keep(engine); err != nil {
 		b.Fatal(err)
 	}
 	start := time.Now()
@@ -236,7 +236,7 @@ func TestOpenPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := keepRevision(c, e); err != nil {
+		if err := keptIn(c).keep(e); err != nil {
 			t.Fatal(err)
 		}
 		engines = append(engines, e)

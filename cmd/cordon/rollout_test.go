@@ -191,7 +191,7 @@ func (s *hospital) narrowed(t *testing.T) {
 	s.refuses(t, exitConflict, "submission.rejected", "rollout", "2", "--stage", "all")
 	s.must(t, "policy", "submit", "--cert", "kim.pem", "-m", "nurses enter results, CR-1120", "--dir", s.gw()) // 3
 	nurse := s.to(t, "mon-7", "nurse")
-	out := s.run(t, "policy", "rollout", "3", "--stage", "all", "--dir", s.gw())
+	out := s.run(t, "policy", "rollout", "3", "--stage", "all", "--yes", "--dir", s.gw())
 	if out.code != exitDone || !strings.Contains(out.stdout, "only narrows") || !strings.Contains(out.stderr, "what it would newly allow stays refused") {
 		t.Errorf("an unapproved rollout exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
@@ -212,7 +212,21 @@ func (s *hospital) narrowed(t *testing.T) {
 	engine, spared := s.to(t, "mon-7", "engine"), s.to(t, "mon-8", "engine")
 	s.writes(t, engine, "AA")
 	s.writes(t, spared, "AA")
-	if done := s.policy(t, "rollout", "4", "--stage", "canary", "--devices", "mon-7"); done.Ended != 1 || done.Candidate == nil || !done.Running {
+	// What it will end is shown, and not done before somebody says so.
+	would := s.policy(t, "rollout", "4", "--stage", "canary", "--devices", "mon-7", "--dry-run").Would
+	if would == nil || would.Ends != 1 || would.Live < 2 || len(would.Classes) != 1 || would.Classes[0].Class != "monitor/bedside" || !slices.Equal(would.Classes[0].Devices, []string{"mon-7"}) ||
+		len(would.Such) != 1 || would.Such[0].Subject != "service/oie" || would.Such[0].Reason == "" {
+		t.Errorf("the canary would %+v", would)
+	}
+	out = s.run(t, "policy", "rollout", "4", "--stage", "canary", "--devices", "mon-7", "--dir", s.gw())
+	if out.code != exitUsage || !strings.Contains(out.stderr, "1 on monitor/bedside: mon-7") || !strings.Contains(out.stderr, "service/oie with mon-7") || !strings.Contains(out.stderr, "nothing was done") {
+		t.Errorf("without a word it exits with %d and says %s", out.code, out.stderr)
+	}
+	if is := s.policy(t, "rollout", "status"); is.Candidate != nil {
+		t.Errorf("without a word it is %+v", is)
+	}
+	s.writes(t, engine, "AA")
+	if done := s.policy(t, "rollout", "4", "--stage", "canary", "--devices", "mon-7", "--yes"); done.Ended != 1 || done.Candidate == nil || !done.Running {
 		t.Errorf("the canary is %+v", done)
 	}
 	if got, err := io.ReadAll(engine); err != nil || len(got) > 0 {
@@ -268,7 +282,7 @@ func (s *hospital) byStages(t *testing.T) {
 	s.explained(t, shadows[0].Code, "ALLOW hl7:ORU^R01", "not in force", "held")
 	s.must(t, "policy", "replay", "--since", "1h", "--fail-on", "newly-denied", "--dir", s.gw()) // which the entry is no part of
 
-	if done := s.policy(t, "rollout", "3", "--stage", "canary", "--devices", "mon-7"); done.Ended != 0 || !slices.Equal(done.Candidate.Devices, []string{"mon-7"}) {
+	if done := s.policy(t, "rollout", "3", "--stage", "canary", "--devices", "mon-7", "--yes"); done.Ended != 0 || !slices.Equal(done.Candidate.Devices, []string{"mon-7"}) {
 		t.Errorf("the canary is %+v", done)
 	}
 	s.writes(t, seven, "AA")
@@ -297,7 +311,7 @@ func (s *hospital) byStages(t *testing.T) {
 	s.writes(t, seven, "AA")
 	s.writes(t, eight, "AR")
 
-	if done := s.policy(t, "rollout", "3", "--stage", "all"); done.Current.Number != 3 || done.Current.Approver != "user/ada" || done.Candidate != nil {
+	if done := s.policy(t, "rollout", "3", "--stage", "all", "--yes"); done.Current.Number != 3 || done.Current.Approver != "user/ada" || done.Candidate != nil {
 		t.Errorf("at its end it is %+v", done)
 	}
 	s.writes(t, seven, "AA")

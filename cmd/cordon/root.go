@@ -107,7 +107,7 @@ records the answer and only then lets the operation reach the device.`
 	root.SetFlagErrorFunc(nearFlag)
 
 	root.AddCommand(demoCommand(a), initCommand(a), certCommand(a), deviceCommand(a), accessCommand(a), breakGlassCommand(a), alarmCommand(a), profileCommand(a), policyCommand(a), checkCommand(a), runCommand(a), reloadCommand(a), statusCommand(a), applyCommand(a), confirmCommand(a), segmentCommand(a), segmentHelperCommand(a),
-		whyCommand(a), auditCommand(a), doctorCommand(a), versionCommand(a))
+		whyCommand(a), auditCommand(a), backupCommand(a), restoreCommand(a), doctorCommand(a), healthCommand(a), manualCommand(a), versionCommand(a))
 	return root
 }
 

@@ -21,7 +21,8 @@ func runCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run the gateway in the foreground",
 		Long: `Run the gateway in the foreground. One line on standard error says that it is
-ready; with --json it is an object of schema cordon.ready/v1. SIGTERM and SIGINT stop
+ready, and others which segments are not up yet; with --json it is an object of schema
+cordon.ready/v1. The segment helper is waited for, for half a minute. SIGTERM and SIGINT stop
 accepting, let sessions end (limits.drain_timeout) and then close them. SIGHUP reads the
 policy and the configuration again, see "cordon reload".`,
 		Args: cobra.NoArgs,
@@ -60,7 +61,7 @@ func (a *app) serve(ctx context.Context, keep segment.Keeper, old *handover.Pred
 	serving, leave := context.WithCancel(ctx)
 	defer leave()
 	r.begin(serving, leave)
-	a.ready(r.parts, r.listeners)
+	a.ready(ctx, r.parts, r.listeners)
 	err = r.parts.gateway.Serve(serving, r.listeners)
 	r.end()
 	if !r.handedOver() {
@@ -88,7 +89,7 @@ func (p *assembly) record(e audit.Entry) error {
 }
 
 // ready says that clients can connect.
-func (a *app) ready(p *assembly, listeners []net.Listener) {
+func (a *app) ready(ctx context.Context, p *assembly, listeners []net.Listener) {
 	type listener struct {
 		Device  string `json:"device"`
 		Service string `json:"service"`
@@ -101,21 +102,26 @@ func (a *app) ready(p *assembly, listeners []net.Listener) {
 		list = append(list, listener{r.Device.ID, r.Service.Name, l.Addr().String()})
 		words = append(words, fmt.Sprintf("%s/%s on %s", r.Device.ID, r.Service.Name, l.Addr()))
 	}
+	states := p.segmentStates(ctx)
 	if !a.json {
 		if len(words) == 0 {
 			words = []string{"no devices yet"}
 		}
 		fmt.Fprintf(a.stderr, "cordon: ready: %s (policy %.19s, pid %d)\n", strings.Join(words, ", "), p.inForce().Revision(), os.Getpid())
+		for _, s := range down(states) {
+			fmt.Fprintf(a.stderr, "cordon: %s; cordon segment findings says more\n", s)
+		}
 		return
 	}
 	line, err := json.Marshal(struct {
-		Schema    string     `json:"schema"`
-		Gateway   string     `json:"gateway"`
-		PID       int        `json:"pid"`
-		Policy    string     `json:"policy"`
-		Data      string     `json:"data"`
-		Listeners []listener `json:"listeners"`
-	}{"cordon.ready/v1", p.config.Gateway.Name, os.Getpid(), p.inForce().Revision(), p.inForce().Data(), append([]listener{}, list...)})
+		Schema    string         `json:"schema"`
+		Gateway   string         `json:"gateway"`
+		PID       int            `json:"pid"`
+		Policy    string         `json:"policy"`
+		Data      string         `json:"data"`
+		Listeners []listener     `json:"listeners"`
+		Segments  []segmentState `json:"segments"`
+	}{"cordon.ready/v1", p.config.Gateway.Name, os.Getpid(), p.inForce().Revision(), p.inForce().Data(), append([]listener{}, list...), states})
 	if err == nil {
 		fmt.Fprintf(a.stderr, "%s\n", line)
 	}

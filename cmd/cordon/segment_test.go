@@ -108,7 +108,7 @@ func (w *ward) sendTo(t *testing.T, port, file string) outcome {
 // returns those it could open.
 func (w *ward) reach(t *testing.T, namespace string, addresses ...string) []string {
 	t.Helper()
-	const script = `for a; do (timeout 1 bash -c "exec 3<>/dev/tcp/${a/:/\/} && echo hello >&3" && echo $a) & done 2>/dev/null; wait`
+	const script = `for a; do h=${a%:*}; h=${h#[}; (timeout 1 bash -c "exec 3<>/dev/tcp/${h%]}/${a##*:} && echo hello >&3" && echo $a) & done 2>/dev/null; wait`
 	return strings.Fields(w.runIn(t, namespace, "bash", append([]string{"-c", script, "reach"}, addresses...)...).stdout)
 }
 
@@ -158,6 +158,9 @@ func tellSegment(t *testing.T, cordon string) {
 	}
 
 	d := w.serve(t)
+	if line := d.readyLine(); !strings.Contains(line, `"segments":[{"name":"imaging","up":true}]`) {
+		t.Errorf("the gateway is ready with %s", line)
+	}
 	w.withoutNetAdmin(t, d)
 	w.isolated(t)
 
@@ -259,6 +262,7 @@ func (w *ward) unprotected(t *testing.T) {
 // has them. Each may be ended and started again without the other.
 func tellSegmentHelper(t *testing.T, cordon string) {
 	setpriv := peer(t, "setpriv", "util-linux")
+	twoUsers(t)
 	file := filepath.Join(images(t), "syntax-explicit.dcm")
 	w := newWard(t, cordon)
 	w.issue(t, "kim", "--user", "dr.kim", "--role", "radiologist")

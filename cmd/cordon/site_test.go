@@ -162,6 +162,7 @@ type daemon struct {
 	mu   sync.Mutex
 	log  bytes.Buffer // standard error behind the ready line
 	pids []int        // of the process that was started, and of those that have taken over
+	line string       // the last ready line
 }
 
 // serve starts the gateway and waits for its ready line.
@@ -206,7 +207,7 @@ func (d *daemon) watch(stderr io.Reader, ready chan<- bool) {
 		}
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Schema == "cordon.ready/v1" {
 			d.mu.Lock()
-			d.pids = append(d.pids, line.PID)
+			d.pids, d.line = append(d.pids, line.PID), lines.Text()
 			d.mu.Unlock()
 			select {
 			case ready <- true:
@@ -223,6 +224,13 @@ func (d *daemon) watch(stderr io.Reader, ready chan<- bool) {
 	case ready <- false:
 	default:
 	}
+}
+
+// readyLine is what it said when it was ready.
+func (d *daemon) readyLine() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.line
 }
 
 func (d *daemon) logged() string {

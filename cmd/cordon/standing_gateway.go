@@ -46,11 +46,11 @@ func (a *assembly) prepare(configured inForce, l access.Ledger, damage error) (i
 		return ground, err
 	}
 	if ground.candidate != nil {
-		if err := keepRevision(a.config, ground.candidate); err != nil {
+		if err := keptIn(a.config).keep(ground.candidate); err != nil {
 			return ground, err
 		}
 	}
-	return ground, keepRevision(a.config, ground.policy)
+	return ground, keptIn(a.config).keep(ground.policy)
 }
 
 // put brings into force what was prepared, here and in the processes before, and returns how many live

@@ -38,8 +38,8 @@ type gatewayStatus struct {
 	Sessions int              `json:"sessions"`
 	Staying  int              `json:"sessions_staying"` // with processes that have handed over
 	Plugins  []plugins.Status `json:"plugins"`
-	Segments map[string]bool  `json:"segments"` // whether they are up
-	Devices  map[string]int   `json:"devices"`  // by state
+	Segments []segmentState   `json:"segments"`
+	Devices  map[string]int   `json:"devices"` // by state
 
 	Audit        auditStatus          `json:"audit"`
 	Certificates map[string]time.Time `json:"certificates"` // when they end
@@ -100,10 +100,10 @@ func (r *reloader) status(ctx context.Context) *gatewayStatus {
 	s := &gatewayStatus{
 		Schema: "cordon.status/v1", Gateway: p.config.Gateway.Name, Version: b.Version, PID: os.Getpid(), Began: r.began, Ready: true,
 		Policy: in.policy.Revision(), Data: in.policy.Data(), Source: in.origin, Since: in.since, Stage: in.stage, Outcomes: p.outcomes.all(),
-		Plugins: []plugins.Status{}, Segments: map[string]bool{}, Devices: map[string]int{}, Certificates: p.certs.Ends(), BreakGlass: glassOf(p.standing.shown.Load()),
+		Plugins: []plugins.Status{}, Devices: map[string]int{}, Certificates: p.certs.Ends(), BreakGlass: glassOf(p.standing.shown.Load()),
 	}
-	segments := p.segmentsUp(ctx)
-	for _, c := range p.ready(ctx, segments) {
+	s.Segments = p.segmentStates(ctx)
+	for _, c := range p.ready(ctx, s.Segments) {
 		s.Checks = append(s.Checks, checkStatusOf(c))
 		s.Ready = s.Ready && c.Err == nil
 	}
@@ -115,9 +115,6 @@ func (r *reloader) status(ctx context.Context) *gatewayStatus {
 	}
 	for _, x := range p.plugins {
 		s.Plugins = append(s.Plugins, x.Status())
-	}
-	for name, err := range segments {
-		s.Segments[name] = err == nil
 	}
 	for _, state := range []string{policy.StateActive, policy.StateMaintenance, policy.StateLearning, policy.StateQuarantined} {
 		s.Devices[state] = 0

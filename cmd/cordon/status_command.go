@@ -97,8 +97,8 @@ func (s *gatewayStatus) rows(now time.Time) [][]string {
 	for _, p := range s.Plugins {
 		rows = append(rows, []string{"plugin " + p.Protocol, map[bool]string{true: "runs", false: "DOWN"}[p.Running], fmt.Sprintf("%d sessions, %d windows in use, ended %d times", p.Sessions, p.Windows, p.Crashes)})
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Segments)) {
-		rows = append(rows, []string{"segment " + name, map[bool]string{true: "up", false: "DOWN"}[s.Segments[name]], "-"})
+	for _, x := range s.Segments {
+		rows = append(rows, []string{"segment " + x.Name, map[bool]string{true: "up", false: "DOWN"}[x.Up], orDash(x.Why)})
 	}
 	rows = append(rows, []string{"audit log", cmp.Or(s.Audit.Fault, "ok"), fmt.Sprintf("%d entries, %d waiting, %d refused", s.Audit.Entries, s.Audit.Waiting, s.Audit.Refused)})
 	var states []string

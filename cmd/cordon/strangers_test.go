@@ -15,7 +15,7 @@ import (
 func tellStrangers(t *testing.T, cordon string) {
 	peer(t, "openssl", "openssl")
 	w := newWard(t, cordon)
-	w.ip(t, "netns del device")
+	w.ip(t, "link del seg0", "netns del device")
 	own := w.path("peer")
 	if out := runProgram(t, w.dir, nil, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
 		"-subj", "/CN=peer", "-addext", "subjectAltName=DNS:peer.hospital.example", "-keyout", own+".key", "-out", own+".pem"); out.code != 0 {
@@ -66,7 +66,7 @@ func tellStrangers(t *testing.T, cordon string) {
 		mac[s.name] = i.HardwareAddr
 		for _, m := range s.machines {
 			record(t, w.listenIn(t, m.name, m.address+":2575"))
-			sniffers[m.name] = w.sniff(t, m)
+			sniffers[m.name] = w.sniff(t, m.name, "eth0")
 		}
 	}
 	d := w.serve(t)

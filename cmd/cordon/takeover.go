@@ -98,7 +98,7 @@ func (r *reloader) follow() {
 	r.following.Go(func() {
 		r.old.Serve(handover.Successions{
 			Log: r.parts.log, Held: r.parts.gateway.Elsewhere,
-			Leading: func() { r.systemd.tell("READY=1") },
+			Leading: func() { r.ready(r.serving) },
 		})
 	})
 	s := r.parts.standing

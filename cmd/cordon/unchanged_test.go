@@ -55,7 +55,7 @@ func tellUnchanged(t *testing.T, cordon string) {
 	python := pythonWith(t, "pymodbus.server, serial_asyncio", "python3-pymodbus python3-serial-asyncio")
 	file := filepath.Join(images(t), "syntax-explicit.dcm")
 	w := newWard(t, cordon)
-	w.ip(t, "netns del device", "-n client link set lo up") // with it goes its end of seg0
+	w.ip(t, "link del seg0", "netns del device", "-n client link set lo up")
 	ct, mon, rack := machine{"ct", "10.9.0.7", net.HardwareAddr{2, 0, 0, 0, 9, 7}}, machine{"mon", "10.9.0.8", net.HardwareAddr{2, 0, 0, 0, 9, 8}}, machine{"rack", "10.9.0.10", net.HardwareAddr{2, 0, 0, 0, 9, 10}}
 	w.wire(t, "seg0", "10.9.0.1", ct, mon, rack)
 

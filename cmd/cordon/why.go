@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -28,7 +27,7 @@ answered, and the rule and condition that decided. The question is asked again, 
 policy that answered it then.
 
 With --repair, look for the smallest edits of the policy's data, the subject's roles and the
-device's facts that would allow it under the policy as it stands now. Each is tried by
+device's facts that would allow it under the policy that decides now. Each is tried by
 deciding with it; what it would have changed besides is counted in the log. Nothing is
 changed. What a guard refuses (a quarantine, a virtual patch, an unknown class of operation)
 is no edit's business.`,
@@ -92,15 +91,11 @@ func (a *app) why(ctx context.Context, code string, repair repairOptions) error 
 
 // explain asks the policy that decided e once more.
 func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explained) error {
-	archive, err := os.ReadFile(revisionPath(c, e.Decision.Revision, e.Decision.Data))
+	engine, err := keptIn(c).open(digests{e.Decision.Revision, e.Decision.Data})
 	if errors.Is(err, fs.ErrNotExist) {
-		out.Remark = "the policy that decided is not kept here any more"
+		out.Remark = notKept(c, e)
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	engine, err := rego.LoadArchive(archive)
 	if err != nil {
 		return fmt.Errorf("open the policy that decided: %w", err)
 	}
@@ -122,6 +117,12 @@ func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explain
 	return nil
 }
 
+// notKept says why a decision cannot be explained, and that it stands all the same.
+func notKept(c *config.Config, e *audit.Entry) string {
+	return fmt.Sprintf("the policy that decided is not kept here any more: those that did not decide since %s may be removed (policy.keep is %s); what was recorded stands, "+
+		"and a backup of %s from that time has it", time.Now().Add(-c.Policy.Keep).Local().Format(time.DateOnly), c.Policy.Keep, keptIn(c).dir)
+}
+
 // since says what has changed from the policy that decided to the one in use, or "".
 func since(c *config.Config, then *rego.Engine) string {
 	f, err := openSource(c)
@@ -135,8 +136,8 @@ func since(c *config.Config, then *rego.Engine) string {
 	x, err := ungranted(then, nil)
 	y, failed := ungranted(now, err)
 	if failed != nil || x.Revision()+x.Data() != y.Revision()+y.Data() {
-		if f.state != nil {
-			return fmt.Sprintf("revision %d is in force now, another policy", f.state.Current.Number)
+		if name := f.name(); name != "" {
+			return name + " is in force now, another policy"
 		}
 		return "the policy has been edited since"
 	}

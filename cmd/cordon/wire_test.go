@@ -74,7 +74,7 @@ func (w *ward) inside(t *testing.T, namespace string, f func() error) {
 func (w *ward) listenIn(t *testing.T, namespace, address string) (l net.Listener) {
 	t.Helper()
 	w.inside(t, namespace, func() (err error) {
-		l, err = net.Listen("tcp4", address)
+		l, err = net.Listen("tcp", address)
 		return err
 	})
 	return l
@@ -90,17 +90,17 @@ type sniffer struct {
 
 const mostFrames = 100_000 // that a sniffer keeps
 
-func (w *ward) sniff(t *testing.T, m machine) *sniffer {
+func (w *ward) sniff(t *testing.T, namespace, nic string) *sniffer {
 	t.Helper()
 	s := &sniffer{done: make(chan struct{})}
-	w.inside(t, m.name, func() error {
+	w.inside(t, namespace, func() error {
 		const everything = unix.ETH_P_ALL>>8 | unix.ETH_P_ALL<<8&0xff00 // in the network's order
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, everything)
 		if err != nil {
 			return err
 		}
 		s.file = os.NewFile(uintptr(fd), "sniffer")
-		i, err := net.InterfaceByName("eth0")
+		i, err := net.InterfaceByName(nic)
 		if err != nil {
 			return err
 		}

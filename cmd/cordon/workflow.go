@@ -37,6 +37,7 @@ type workflow struct {
 	by       string // who asks, for steps that need no statement
 	record   func(audit.Entry) error
 	ready    func(*policySource) (enforce func() (ended int), err error) // makes the running gateway ready to decide by it; nil if none runs
+	foresee  func(*policySource) (*foreseen, error)                      // tells what the running gateway would end by it; nil if none runs
 }
 
 // step is one request for a change, as it crosses the control socket.
@@ -47,6 +48,7 @@ type step struct {
 	Archive []byte        `json:"archive,omitempty"` // of submit
 	Stage   rollout.Stage `json:"stage,omitempty"`   // of rollout
 	Devices []string      `json:"devices,omitempty"` // of rollout to a canary
+	Preview bool          `json:"preview,omitempty"` // of rollout: only tell what it would do
 
 	engine *rego.Engine // see prove
 	fault  error
@@ -58,6 +60,8 @@ type stepDone struct {
 	Step   string `json:"step"`
 	Number int    `json:"number,omitempty"` // the revision it was about
 	Ended  int    `json:"ended"`            // live sessions that are not permitted any more
+
+	Would *foreseen `json:"would,omitempty"` // nothing was done: what it would end
 	rollout.State
 	Running    bool            `json:"running"`              // a gateway runs, and decides by this
 	Comparison *rollout.Report `json:"comparison,omitempty"` // of a candidate with what counts
@@ -74,7 +78,7 @@ func (w *workflow) do(s *step) (stepDone, error) {
 	case "approve", "reject":
 		err = w.judge(s)
 	case "rollout":
-		done.Ended, err = w.rollOut(s)
+		done.Ended, done.Would, err = w.rollOut(s)
 	case "rollback":
 		done.Number, done.Ended, err = w.rollBack(s.Number)
 	case "status":

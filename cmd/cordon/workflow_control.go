@@ -34,7 +34,7 @@ func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMess
 		r.log.Error("step of a policy refused, everything stays as it was", "step", s.Do, "error", err)
 		return nil, err
 	}
-	if s.Do != "status" {
+	if s.Do != "status" && !s.Preview {
 		r.log.Info("step of a policy", "step", s.Do, "number", done.Number, "in_force", (&policySource{state: &done.State}).describe(), "ended", done.Ended)
 	}
 	return done, nil
@@ -61,6 +61,7 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepD
 	w := &workflow{
 		config: r.config, verifier: certs.NewVerifier(parts.certs, r.config.Identity.TrustDomain), source: parts.source,
 		by: byLocal(by), record: parts.record,
+		foresee: parts.foresee,
 		ready: func(next *policySource) (func() int, error) {
 			configured := inForce{next.current, next.candidate, parts.configured.devices}
 			ground, err := parts.prepare(configured, parts.standing.ledger, parts.standing.damage)

@@ -11,50 +11,58 @@ import (
 	"cordon/policy/rollout"
 )
 
-// rollOut brings a submission to a stage.
-func (w *workflow) rollOut(s *step) (ended int, err error) {
+// rollOut brings a submission to a stage, or tells what that would end.
+func (w *workflow) rollOut(s *step) (ended int, would *foreseen, err error) {
 	sub, err := readSubmission(w.config, s.Number)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if sub.Rejected != nil {
-		return 0, rejectedFailure(sub)
+		return 0, nil, rejectedFailure(sub)
 	}
 	author, known, err := w.author(sub)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	approver, err := w.approver(sub, author)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if approver == "" && !known {
-		return 0, failure{Code: "submission.old", Exit: exitDenied, Message: fmt.Sprintf("the certificate that signed submission %d ended too long ago to know whether it was revoked, and nobody has approved it", s.Number),
+		return 0, nil, failure{Code: "submission.old", Exit: exitDenied, Message: fmt.Sprintf("the certificate that signed submission %d ended too long ago to know whether it was revoked, and nobody has approved it", s.Number),
 			Try: []string{fmt.Sprintf("cordon policy approve %d", s.Number), "cordon policy submit, again"}}
 	}
 	for _, id := range s.Devices {
 		if !slices.ContainsFunc(w.config.Devices, func(d config.Device) bool { return d.ID == id }) {
-			return 0, failure{Code: "device.unknown", Exit: exitNotFound, Message: fmt.Sprintf("no device %.64q", id), Try: []string{"cordon device list"}}
+			return 0, nil, failure{Code: "device.unknown", Exit: exitNotFound, Message: fmt.Sprintf("no device %.64q", id), Try: []string{"cordon device list"}}
 		}
 	}
 	r := rollout.Revision{Number: s.Number, Policy: sub.proposal.Policy, Data: sub.proposal.Data, Author: author, Approver: approver}
 	state, err := w.source.state.Advance(r, s.Stage, s.Devices)
 	if err != nil {
-		return 0, stepFailure(err)
+		return 0, nil, stepFailure(err)
 	}
 	engine, err := sub.open(w.config)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if err := keepRevision(w.config, engine); err != nil {
-		return 0, err
+	if s.Preview {
+		if err := checkPatches(w.config, engine); err != nil || w.foresee == nil {
+			return 0, nil, err
+		}
+		would, err = w.foresee(w.reached(state, s.Number, engine))
+		return 0, would, err
+	}
+	if err := keptIn(w.config).keep(engine); err != nil {
+		return 0, nil, err
 	}
 	by := "approved by " + approver
 	if approver == "" {
 		by = "approved by nobody, so it only narrows"
 	}
 	text := fmt.Sprintf("%s; submitted by %s, %s", describeStage(s.Stage, s.Devices), author, by)
-	return w.change(kindRollout, s.Number, text, state)
+	ended, err = w.change(kindRollout, s.Number, text, state)
+	return ended, nil, err
 }
 
 // rollBack takes one step back, or goes back to revision to.

@@ -530,8 +530,8 @@ func TestNothingToGuess(t *testing.T) {
 	w := o.open(t)
 	o.must(t, w, o.submission(t, w, "kim", "a", nil))
 	state := filepath.Join(o.c.Gateway.State, rolloutFile)
-	kept := revisionPath(o.c, w.source.state.Current.Policy, w.source.state.Current.Data)
-	other := o.edition(t, "x").Archive()
+	kept := keptIn(o.c).listing(digests{w.source.state.Current.Policy, w.source.state.Current.Data})
+	other := rego.FormatListing(w.source.current.Sources()[1:])
 	for name, c := range map[string]struct {
 		path string
 		text func([]byte) []byte // nil: removed
@@ -542,8 +542,8 @@ func TestNothingToGuess(t *testing.T) {
 		"the state is empty":          {state, func([]byte) []byte { return nil }, "rollout.damaged"},
 		"the state is gone":           {state, nil, "rollout.missing"},
 		"the revision is gone":        {kept, nil, "file.missing"},
-		"the revision is cut short":   {kept, func(b []byte) []byte { return b[:700] }, "failed"},
-		"another policy in its place": {kept, func([]byte) []byte { return other }, "rollout.revision_changed"},
+		"the revision is cut short":   {kept, func(b []byte) []byte { return b[:len(b)/2] }, "failed"},
+		"another policy in its place": {kept, func([]byte) []byte { return other }, "policy.kept_changed"},
 	} {
 		was, err := os.ReadFile(c.path)
 		if err != nil {

@@ -1,5 +1,5 @@
 // Command deb builds the Debian package of Cordon: the program, its units, the user it runs
-// as. The same commit gives the same bytes, wherever and whenever it is built.
+// as, its manual and completions. The same commit gives the same bytes, wherever and whenever it is built.
 //
 //	cd deploy/deb && go run . -o ../../cordon.deb
 //
@@ -19,9 +19,11 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +61,10 @@ func build(out, arch, version string) error {
 	if err := compile(program, arch); err != nil {
 		return err
 	}
+	said, err := describe(program, arch, scratch, at)
+	if err != nil {
+		return err
+	}
 	info := nfpm.WithDefaults(&nfpm.Info{
 		Name: "cordon", Arch: arch, Platform: "linux", Version: version, MTime: at,
 		Section: "net", Priority: "optional", License: "Apache-2.0", Maintainer: "Cordon maintainers <maintainers@cordon.invalid>",
@@ -72,7 +78,7 @@ func build(out, arch, version string) error {
 	if err != nil || len(units) == 0 {
 		return fmt.Errorf("look for units in deploy/systemd: %w", errors.Join(err, fs.ErrNotExist))
 	}
-	info.Contents = contents(program, units, at)
+	info.Contents = contents(program, said, units, at)
 	packager, err := nfpm.Get("deb")
 	if err != nil {
 		return err
@@ -115,7 +121,7 @@ func compile(program, arch string) error {
 	return nil
 }
 
-func contents(program string, units []string, at time.Time) files.Contents {
+func contents(program string, said map[string]string, units []string, at time.Time) files.Contents {
 	var list files.Contents
 	add := func(source, destination string, mode os.FileMode) {
 		list = append(list, &files.Content{Source: source, Destination: destination, FileInfo: &files.ContentFileInfo{Mode: mode, MTime: at, Owner: "root", Group: "root"}})
@@ -124,10 +130,16 @@ func contents(program string, units []string, at time.Time) files.Contents {
 	for _, unit := range units {
 		add(unit, "/usr/lib/systemd/system/"+filepath.Base(unit), 0o644)
 	}
+	for _, destination := range slices.Sorted(maps.Keys(said)) {
+		add(said[destination], destination, 0o644)
+	}
 	add("files/sysusers", "/usr/lib/sysusers.d/cordon.conf", 0o644)
 	add("files/tmpfiles", "/usr/lib/tmpfiles.d/cordon.conf", 0o644)
-	for _, name := range []string{"README.md", "SECURITY.md", "CHANGELOG.md"} {
-		add(filepath.Join(root, name), "/usr/share/doc/cordon/"+name, 0o644)
+	for name, source := range map[string]string{
+		"README.md": "README.md", "SECURITY.md": "SECURITY.md", "CHANGELOG.md": "CHANGELOG.md", "OPERATION.md": "deploy/README.md",
+		"examples/inline.yaml": "deploy/examples/inline.yaml", "examples/proxy.yaml": "deploy/examples/proxy.yaml",
+	} {
+		add(filepath.Join(root, source), "/usr/share/doc/cordon/"+name, 0o644)
 	}
 	add(filepath.Join(root, "LICENSE"), "/usr/share/doc/cordon/copyright", 0o644)
 	return list

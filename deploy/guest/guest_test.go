@@ -29,6 +29,7 @@ func TestGuest(t *testing.T) {
 		{"installation", tellInstallation},
 		{"confinement", tellConfinement},
 		{"segments", tellSegments},
+		{"trunk", tellTrunk},
 		{"bad network", tellBadNetwork},
 		{"boot order", tellBootOrder},
 		{"power cut", tellPowerCut},

@@ -59,7 +59,7 @@ func Run(h Hardware) (*Machine, error) {
 	args := []string{
 		"-M", "q35,accel=tcg", "-cpu", "max,-avx,-avx2,-avx512f,-la57", // emulated, these cost half the speed
 		"-smp", "2", "-m", fmt.Sprint(h.Memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-kernel", h.Root.Kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on systemd.getty_auto=0 " + h.Append,
+		"-kernel", h.Root.Kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on systemd.getty_auto=0 " + h.Append,
 		"-serial", "file:" + m.console,
 		"-chardev", "socket,id=agent,path=" + at, "-serial", "chardev:agent",
 		"-blockdev", "driver=nbd,node-name=root,server.type=unix,server.path=" + h.Disk, "-device", "virtio-blk-pci,drive=root,addr=10,romfile=",

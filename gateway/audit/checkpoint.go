@@ -56,13 +56,15 @@ func parseOwnCheckpoint(msg []byte, v note.Verifier) (tlog.Tree, error) {
 	return t, nil
 }
 
+// checkpointLines is how many lines a checkpoint has as formatCheckpoint writes it.
+const checkpointLines = 5
+
 // parseHistory reads the file of kept checkpoints. last is where the last one begins,
 // torn what an interrupted write left behind it.
 func parseHistory(b []byte, v note.Verifier) (trees []tlog.Tree, last, torn int, err error) {
-	const linesEach = 5
 	for whole := len(b); len(b) > 0; {
 		end := 0
-		for range linesEach {
+		for range checkpointLines {
 			n := bytes.IndexByte(b[end:], '\n')
 			if n < 0 {
 				return trees, last, len(b), nil

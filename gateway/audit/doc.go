@@ -4,7 +4,7 @@
 // Read entry.go for what is written, code.go for the short code people read out,
 // log.go and commit.go for how an entry becomes durable, checkpoint.go for what is
 // signed, recover.go and keys.go for what happens at start, cursor.go and read.go for other
-// processes, verify.go and prove.go for the auditor.
+// processes, verify.go and prove.go for the auditor, copy.go for backups.
 //
 // # On disk
 //

@@ -38,6 +38,9 @@ const (
 	KindBreakGlassSealed   Kind = "break-glass-sealed"  // new offline codes were made, those before are void
 	KindBreakGlassDrill    Kind = "break-glass-drill"   // it was tried how an emergency would go; nothing was opened
 
+	KindBackup  Kind = "backup"  // a copy of everything the gateway keeps was begun, its keys included: see Note
+	KindRestore Kind = "restore" // from here on the log goes on from a copy: see Note, which names the last entry in it
+
 	KindGap Kind = "gap" // written by the log itself: it could not record for a while, or a crash tore a write
 )
 
@@ -208,6 +211,7 @@ type head struct {
 	index int64
 	time  time.Time
 	code  []byte // within the entry
+	kind  []byte // likewise; as it is written, with escapes
 }
 
 var errHead = errors.New("it does not begin with index, time and code")
@@ -217,8 +221,9 @@ var errHead = errors.New("it does not begin with index, time and code")
 func parseHead(b []byte) (h head, err error) {
 	digits, rest, ok := cut(b, `{"index":`, `,"time":"`)
 	stamp, rest, ok2 := bytes.Cut(rest, []byte(`","code":"`))
-	code, _, ok3 := bytes.Cut(rest, []byte(`","kind":"`))
-	if !ok || !ok2 || !ok3 || len(digits) > 1 && digits[0] == '0' {
+	code, rest, ok3 := bytes.Cut(rest, []byte(`","kind":"`))
+	kind, _, ok4 := bytes.Cut(rest, []byte(`"`))
+	if !ok || !ok2 || !ok3 || !ok4 || len(digits) > 1 && digits[0] == '0' {
 		return head{}, errHead
 	}
 	for _, c := range digits { // no sign: ParseInt would take one
@@ -232,7 +237,7 @@ func parseHead(b []byte) (h head, err error) {
 	if h.time, err = time.Parse(time.RFC3339Nano, string(stamp)); err != nil {
 		return head{}, errHead
 	}
-	h.code = code
+	h.code, h.kind = code, kind
 	return h, nil
 }
 

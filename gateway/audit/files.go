@@ -120,3 +120,13 @@ func lockFolder(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Lock keeps writers out of the log in dir until release is called; there may be none yet. It
+// fails if one is at work.
+func Lock(dir string) (release func() error, err error) {
+	f, err := lockFolder(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock audit log %q: %w", dir, err)
+	}
+	return f.Close, nil
+}

@@ -36,8 +36,8 @@ func (l *Log) openKeys() error {
 		return err
 	}
 	v := keys.verifier
-	if v.Name() != l.signer.Name() || v.KeyHash() != l.signer.KeyHash() {
-		return fmt.Errorf("%s in it is not the public half of %s", fileVerifier, fileKey)
+	if err := ownKey(skey, v); err != nil {
+		return err
 	}
 	l.origin, l.verifier = v.Name(), v
 	if l.cfg.Origin != "" && l.cfg.Origin != l.origin {
@@ -65,6 +65,48 @@ func (l *Log) makeKeys() (skey []byte, err error) {
 		return nil, err
 	}
 	return []byte(s), writeFile(d, dir, fileKey, []byte(s+"\n"), 0o600)
+}
+
+// ownKey sees that a signing key is the private half of a verifier's.
+func ownKey(skey []byte, v note.Verifier) error {
+	s, err := note.NewSigner(strings.TrimSpace(string(skey)))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", fileKey, err)
+	}
+	if v.Name() != s.Name() || v.KeyHash() != s.KeyHash() {
+		return fmt.Errorf("%s in it is not the public half of %s", fileVerifier, fileKey)
+	}
+	return nil
+}
+
+// Sign signs text, which ends in a newline, with the key of the log in dir, as a C2SP signed note.
+// text must not begin as a checkpoint does, with the log's origin on a line of its own.
+func Sign(dir, text string) ([]byte, error) {
+	skey, err := os.ReadFile(filepath.Join(dir, fileKey))
+	if err != nil {
+		return nil, fmt.Errorf("sign with the log's key: %w", err)
+	}
+	s, err := note.NewSigner(strings.TrimSpace(string(skey)))
+	if err != nil {
+		return nil, fmt.Errorf("read signing key %q: %w", filepath.Join(dir, fileKey), err)
+	}
+	if strings.HasPrefix(text, s.Name()+"\n") {
+		return nil, fmt.Errorf("sign %.60q: it begins as a checkpoint does", text)
+	}
+	return note.Sign(&note.Note{Text: text}, s)
+}
+
+// CheckSigned returns the text that Sign has signed, if it was with verifierKey's private half.
+func CheckSigned(msg []byte, verifierKey string) (text string, err error) {
+	v, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	if err != nil {
+		return "", fmt.Errorf("verifier key %.80q: %w", verifierKey, err)
+	}
+	n, err := note.Open(msg, note.VerifierList(v))
+	if err != nil {
+		return "", fmt.Errorf("check what %s has signed: %w", v.Name(), err)
+	}
+	return n.Text, nil
 }
 
 // publicKeys is what readers of a folder need.

@@ -31,6 +31,7 @@ type Report struct {
 	Checkpoints int           // checkpoints whose root was computed again
 	Torn        int64         // bytes that are no entry where an interrupted write may leave some: never acknowledged
 	ClockBack   time.Duration // the largest step the gateway's clock made backwards between entries
+	Restored    []int64       // entries from which on the log goes on from a backup: others may have stood behind them
 }
 
 // Verify reads a whole log and trusts only verifierKey (the text of key.pub) and the
@@ -66,13 +67,14 @@ type verification struct {
 	nodes  []tlog.Hash // not used, but the tree makes them
 	agreed int64       // the size at which a mark agreed last
 	last   time.Time
+
+	lastSegment int64 // of a copy
 }
 
 func (v *verification) run(verifierKey string, opts Options) (err error) {
-	if v.verifier, err = note.NewVerifier(strings.TrimSpace(verifierKey)); err != nil {
-		return fmt.Errorf("verifier key %.80q: %w", verifierKey, err)
+	if err := v.trust(verifierKey); err != nil {
+		return err
 	}
-	v.report.Origin = v.verifier.Name()
 	// The order matters while the log is being written: history, checkpoint, entries
 	// grow in the opposite one.
 	if err := v.readMarks(opts.TrustedCheckpoint); err != nil {
@@ -96,6 +98,15 @@ func (v *verification) run(verifierKey string, opts Options) (err error) {
 	return err
 }
 
+// trust sets the key that everything is held against.
+func (v *verification) trust(verifierKey string) (err error) {
+	if v.verifier, err = note.NewVerifier(strings.TrimSpace(verifierKey)); err != nil {
+		return fmt.Errorf("verifier key %.80q: %w", verifierKey, err)
+	}
+	v.report.Origin = v.verifier.Name()
+	return nil
+}
+
 func (v *verification) readMarks(trusted []byte) error {
 	kept, err := os.ReadFile(filepath.Join(v.dir, fileHistory))
 	if err != nil {
@@ -105,6 +116,11 @@ func (v *verification) readMarks(trusted []byte) error {
 	if err != nil {
 		return err
 	}
+	return v.mark(kept, msg, trusted)
+}
+
+// mark reads the checkpoints to compare with: those kept, the newest, and the trusted one or nil.
+func (v *verification) mark(kept, msg, trusted []byte) error {
 	newest, err := parseOwnCheckpoint(msg, v.verifier)
 	if err != nil {
 		return &Damage{0, "the checkpoint is not valid for this key: " + err.Error()}
@@ -171,6 +187,9 @@ func (v *verification) add(r record) error {
 		v.report.ClockBack = back
 	}
 	v.last = r.time
+	if string(r.kind) == string(KindRestore) {
+		v.report.Restored = append(v.report.Restored, r.index)
+	}
 	v.nodes = v.tree.add(tlog.RecordHash(r.json), v.nodes[:0])
 	return nil
 }

@@ -85,6 +85,21 @@ func (l *Log) Take() error {
 	return own.Close()
 }
 
+// Checkpoint is audit.Log.Checkpoint of this process's own log.
+func (l *Log) Checkpoint() ([]byte, error) {
+	l.mu.Lock()
+	own := l.own
+	if own != nil {
+		l.using.Add(1)
+	}
+	l.mu.Unlock()
+	if own == nil {
+		return nil, fmt.Errorf("%w: it is another process's", audit.ErrUnwritable)
+	}
+	defer l.using.Done()
+	return own.Checkpoint()
+}
+
 // Mine reports whether the log is this process's own.
 func (l *Log) Mine() bool {
 	l.mu.Lock()

@@ -39,14 +39,18 @@ func gratuitousARP(mac MAC, a netip.Addr) []byte {
 // unsolicitedAdvertisement is that of RFC 4861 section 7.2.6, to all nodes, with the override
 // flag and the option that has the link-layer address.
 func unsolicitedAdvertisement(mac MAC, a netip.Addr) []byte {
-	everyone := netip.IPv6LinkLocalAllNodes()
 	message := append([]byte{136, 0, 0, 0, 0x20, 0, 0, 0}, a.AsSlice()...)
 	message = append(append(message, 2, 1), mac[:]...)
+	return neighbourDiscovery(mac, a, netip.IPv6LinkLocalAllNodes(), message)
+}
 
+// neighbourDiscovery is a frame with a message of an even length, whose checksum is filled in, to
+// a group. Its hop limit says that no router has passed it on (RFC 4861 section 7.1).
+func neighbourDiscovery(mac MAC, from, group netip.Addr, message []byte) []byte {
 	// The checksum is over the pseudo-header as well (RFC 8200 section 8.1).
-	pseudo := append(append(a.AsSlice(), everyone.AsSlice()...), 0, 0, 0, byte(len(message)), 0, 0, 0, unix.IPPROTO_ICMPV6)
+	pseudo := append(append(from.AsSlice(), group.AsSlice()...), 0, 0, 0, byte(len(message)), 0, 0, 0, unix.IPPROTO_ICMPV6)
 	var sum uint32
-	for _, part := range [][]byte{pseudo, message} { // both of an even length
+	for _, part := range [][]byte{pseudo, message} {
 		for i := 0; i < len(part); i += 2 {
 			sum += uint32(binary.BigEndian.Uint16(part[i:]))
 		}
@@ -56,8 +60,9 @@ func unsolicitedAdvertisement(mac MAC, a netip.Addr) []byte {
 	}
 	binary.BigEndian.PutUint16(message[2:], ^uint16(sum))
 
-	b := append([]byte{0x33, 0x33, 0, 0, 0, 1}, mac[:]...)
-	b = append(b, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(message)), unix.IPPROTO_ICMPV6, 255)
-	b = append(append(b, a.AsSlice()...), everyone.AsSlice()...)
+	g := group.As16()
+	b := append([]byte{0x33, 0x33}, g[12:]...) // RFC 2464 section 7
+	b = append(append(b, mac[:]...), 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(message)), unix.IPPROTO_ICMPV6, 255)
+	b = append(append(b, from.AsSlice()...), g[:]...)
 	return append(b, message...)
 }

@@ -15,7 +15,7 @@ const (
 	Moved      EventKind = "moved"      // it has a declared address, but not that device's MAC
 	Undeclared EventKind = "undeclared" // a declared device sent what the plan does not name
 	Flood      EventKind = "flood"      // more different ones than are kept apart
-	Chatter    EventKind = "chatter"    // a declared device looks for IPv6 neighbours where the plan has no IPv6; told once
+	Chatter    EventKind = "chatter"    // a declared device does what every system with IPv6 does by itself; told once
 )
 
 // dhcp is the protocol of a machine that asks to be configured. It is refused and never relayed:
@@ -48,7 +48,7 @@ func (e Event) String() string {
 		who = fmt.Sprintf("%s (%s)", who, e.Device)
 	}
 	if e.Kind == Chatter {
-		return fmt.Sprintf("%s: %s looks for IPv6 neighbours and routers by itself, which this segment has none of: dropped, and not told again", e.Kind, who)
+		return fmt.Sprintf("%s: %s looks for IPv6 routers and neighbours by itself, of which this segment has none but those declared: dropped, and not told again", e.Kind, who)
 	}
 	if e.Protocol == dhcp {
 		return fmt.Sprintf("%s: %s %s, which a segment does not give: give it a fixed one; %d times", e.Kind, who, AsksForAddress, e.Count)
@@ -75,11 +75,23 @@ func (p Plan) event(header, packet []byte) Event {
 	if d := p.device(e.From); d != nil && d.MAC != e.MAC {
 		e.Kind, e.Device = Moved, d.ID
 	}
-	// RFC 4861, RFC 3810, RFC 6762 and their like: every system with IPv6 switched on does that.
-	if to := e.To.Addr(); e.Kind == Undeclared && to.Is6() && to.IsLinkLocalMulticast() && e.Protocol != dhcp && !p.uses(netip.Addr.Is6) {
+	if e.Kind == Undeclared && e.chatters(p.uses(netip.Addr.Is6)) {
 		e.Kind, e.Protocol, e.From, e.To = Chatter, "ipv6", netip.Addr{}, netip.AddrPort{}
 	}
 	return e
+}
+
+var allRouters, listenerReports = netip.MustParseAddr("ff02::2"), netip.MustParseAddr("ff02::16")
+
+// chatters reports whether every system with IPv6 switched on does that. Where the plan has IPv6,
+// that is only to look for a router (RFC 4861), to say which groups it listens to (RFC 3810), and
+// to see whether an address is free (RFC 4862); elsewhere also RFC 6762 and its like.
+func (e *Event) chatters(planned bool) bool {
+	to := e.To.Addr()
+	if !to.Is6() || !to.IsLinkLocalMulticast() || e.Protocol == dhcp {
+		return false
+	}
+	return !planned || to == allRouters || to == listenerReports || e.Protocol == "icmp" && e.From.IsUnspecified()
 }
 
 func (e *Event) read(ethertype uint16, packet []byte) {

@@ -199,6 +199,60 @@ func TestFindingsRules(t *testing.T) {
 	t.Logf("%d rules", tried)
 }
 
+// What the library does not read back is missed all the same where it is gone, is about something
+// else, or has come on top.
+func TestFindingsRaw(t *testing.T) {
+	w := newInlineWorld(t)
+	w.setup()
+	inline := w.plan.inline()[0]
+	arriving := inline.chains[0]
+	without := func(m match) match {
+		return slices.DeleteFunc(slices.Clone(m), func(e expr.Any) bool { _, is := e.(*expr.Socket); return is })
+	}
+	other := func(m match) match {
+		m = slices.Clone(m)
+		for i, e := range m {
+			if _, is := e.(*expr.Socket); is {
+				m[i] = &expr.Socket{Key: expr.SocketKeyWildcard, Register: 1}
+			}
+		}
+		return m
+	}
+	more := func(m match) match {
+		return append(match{&expr.Socket{Key: expr.SocketKeyTransparent, Register: 1}}, m...)
+	}
+	tried := 0
+	for i, r := range arriving.rules {
+		asks := len(without(r.match)) < len(r.match)
+		for name, change := range map[string]func(match) match{"without its socket": without, "about another property": other, "with a socket more": more} {
+			if !asks && name != "with a socket more" {
+				continue
+			}
+			tried++
+			w.in(nil, func() error {
+				c, err := nftables.New()
+				if err != nil {
+					return err
+				}
+				kt, kc := &nftables.Table{Family: inline.family, Name: inline.name}, &nftables.Chain{Name: arriving.name}
+				rules, err := c.GetRules(kt, kc)
+				if err != nil {
+					return err
+				}
+				c.ReplaceRule(&nftables.Rule{Table: kt, Chain: kc, Handle: rules[i].Handle, Exprs: change(r.match)})
+				return c.Flush()
+			})
+			if f := w.findings(); len(f) != 1 || f[0].Code != "inline" || !strings.Contains(f[0].Evidence, r.why) {
+				t.Errorf("rule %d (%s) %s: %v", i+1, r.why, name, f)
+			}
+			w.setup()
+		}
+	}
+	if f := w.findings(); len(f) > 0 || tried < 12 {
+		t.Errorf("after %d rules were changed and mended: %v", tried, f)
+	}
+}
+
 // Sockets and processes in the segment that are not the gateway's.
 func TestFindingsSockets(t *testing.T) {
 	w := newWorld(t)

@@ -33,7 +33,7 @@ const (
 )
 
 type request struct {
-	Do      string         `json:"do"` // "agree", "dial", "listen", "inline", "instance", "dropped" or "findings"
+	Do      string         `json:"do"` // "agree", "up", "dial", "listen", "inline", "instance", "dropped" or "findings"
 	Segment string         `json:"segment"`
 	Address netip.AddrPort `json:"address,omitzero"`
 	Client  netip.Addr     `json:"client,omitzero"` // for whom to dial
@@ -100,6 +100,8 @@ func answer(ctx context.Context, conn *net.UnixConn, keep Local, declared Declar
 		err = agree(ctx, declared, q)
 	} else if i >= 0 {
 		switch q.Do {
+		case "up":
+			err = keep.Up(ctx, plans[i])
 		case "dial":
 			file, err = keep.Dialer(ctx, plans[i], q.Address, q.Client)
 		case "listen":
@@ -194,7 +196,16 @@ func (c *Client) Close() error { return c.conn.Close() }
 
 // Agree is part of Keeper.
 func (c *Client) Agree(ctx context.Context, p Plan) error {
-	_, f, err := c.ask(ctx, request{Do: "agree", Segment: p.Name, Plan: p.digest()})
+	return c.tell(ctx, request{Do: "agree", Segment: p.Name, Plan: p.digest()})
+}
+
+// Up is part of Keeper.
+func (c *Client) Up(ctx context.Context, p Plan) error {
+	return c.tell(ctx, request{Do: "up", Segment: p.Name})
+}
+
+func (c *Client) tell(ctx context.Context, q request) error {
+	_, f, err := c.ask(ctx, q)
 	if f != nil {
 		f.Close()
 	}

@@ -187,6 +187,31 @@ func (w *work) answer() error {
 	return nil
 }
 
+// answered returns nil if the host has the addresses.
+func (p Plan) answered() error {
+	if p.Inline == "" {
+		return nil
+	}
+	h, err := routing()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	missing := p.shared()
+	if err := eachShared(h, p.shared(), func(l netlink.Link, _ netlink.Addr, ip netip.Addr) error {
+		if l.Attrs().Name == p.Inline {
+			missing = slices.DeleteFunc(missing, func(m netip.Addr) bool { return m == ip })
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("interface %s, where clients are, lacks %s", p.Inline, listed(missing))
+	}
+	return nil
+}
+
 // withdraw takes the addresses from the host. Their filter stays, see Release.
 func (w *work) withdraw() error {
 	h, err := routing()

@@ -530,21 +530,92 @@ func TestInlineListenerRefuses(t *testing.T) {
 	}
 }
 
-// Somebody else on the clients' side who has the address is found, the device itself above all.
+// Somebody else on the clients' side who has an address is found, the device itself above all, and
+// hears nothing of it but the question.
 func TestInlineConflict(t *testing.T) {
 	w := newInlineWorld(t)
 	w.setup()
-	for name, mac := range map[string]MAC{"a stranger": clientMAC, "the device": w.deviceMAC} {
+	client := w.tap(w.client, "cli0")
+	for _, c := range []struct {
+		who     string
+		mac     MAC
+		address string
+	}{
+		{"a stranger", clientMAC, "10.9.0.7/24"}, {"the device", w.deviceMAC, "10.9.0.7/24"},
+		{"a stranger", clientMAC, "fd09::7/64"}, {"the device", w.deviceMAC, "fd09::7/64"},
+	} {
 		w.in(w.client, func() error {
-			return join(ip("link set cli0 address "+mac.String()), ip("addr add 10.9.0.7/24 dev cli0"))
+			nodad := ""
+			if strings.Contains(c.address, ":") {
+				nodad = " nodad"
+			}
+			return join(ip("link set cli0 address "+c.mac.String()), ip("addr add "+c.address+" dev cli0"+nodad))
 		})
+		client.seen()
 		f := w.findings()
-		if len(f) != 1 || f[0].Code != "conflict" || !strings.Contains(f[0].Evidence, mac.String()) || strings.Contains(f[0].Evidence, "mon-7 itself") != (mac == w.deviceMAC) {
-			t.Errorf("%s: %v", name, f)
+		if len(f) != 1 || f[0].Code != "conflict" || !strings.Contains(f[0].Evidence, c.mac.String()) ||
+			!strings.Contains(f[0].Evidence, strings.TrimRight(c.address, "/0123456789")) || strings.Contains(f[0].Evidence, "mon-7 itself") != (c.mac == w.deviceMAC) {
+			t.Errorf("%s at %s: %v", c.who, c.address, f)
 		}
-		w.in(w.client, func() error { return ip("addr del 10.9.0.7/24 dev cli0") })
+		for _, b := range client.seen() {
+			a, mac, ok := claim(b)
+			if probe := ok && a.Is6() && b[54] == 135 || ok && a == netip.IPv4Unspecified(); ok && mac == gatewaySide && !probe {
+				t.Errorf("%s at %s: the gateway fights for it: %x", c.who, c.address, b)
+			}
+		}
+		w.in(w.client, func() error { return ip("addr del " + c.address + " dev cli0") })
 		if f := w.findings(); len(f) > 0 {
-			t.Errorf("%s gone: %v", name, f)
+			t.Errorf("%s at %s gone: %v", c.who, c.address, f)
 		}
 	}
+}
+
+// What a machine says of an address, in each form, and what only looks like it.
+func TestClaim(t *testing.T) {
+	a, mac, other := deviceAddr6, clientMAC, officeMAC
+	solicit := duplicateProbe(mac, a)
+	advertise := unsolicitedAdvertisement(mac, a)
+	change := func(b []byte, at int, to ...byte) []byte {
+		b = slices.Clone(b)
+		copy(b[at:], to)
+		return b
+	}
+	for name, c := range map[string]struct {
+		frame []byte
+		a     netip.Addr
+		who   MAC
+	}{
+		"announcement":             {gratuitousARP(mac, deviceAddr), deviceAddr, mac},
+		"advertisement":            {advertise, a, mac},
+		"its option is another's":  {change(advertise, 80, other[:]...), a, other},
+		"without the option":       {advertise[:78], a, mac},
+		"with another option":      {change(advertise, 78, 1), a, mac},
+		"who wants it":             {solicit, a, mac},
+		"who asks for it":          {change(solicit, 22, ownAddr6.AsSlice()...), netip.Addr{}, MAC{}},
+		"from beyond a router":     {change(advertise, 21, 254), netip.Addr{}, MAC{}},
+		"another code":             {change(advertise, 55, 1), netip.Addr{}, MAC{}},
+		"a router's advertisement": {change(advertise, 54, 134), netip.Addr{}, MAC{}},
+		"no ICMP":                  {change(advertise, 20, 17), netip.Addr{}, MAC{}},
+		"cut in its target":        {advertise[:77], netip.Addr{}, MAC{}},
+		"ARP of another kind":      {change(gratuitousARP(mac, deviceAddr), 15, 6), netip.Addr{}, MAC{}},
+		"ARP that is cut":          {gratuitousARP(mac, deviceAddr)[:41], netip.Addr{}, MAC{}},
+		"nothing":                  {nil, netip.Addr{}, MAC{}},
+	} {
+		got, who, ok := claim(c.frame)
+		if ok != c.a.IsValid() || ok && (got != c.a || who != c.who) {
+			t.Errorf("%s: %v at %v, %v", name, got, who, ok)
+		}
+	}
+}
+
+func FuzzClaim(f *testing.F) {
+	for _, b := range [][]byte{nil, gratuitousARP(clientMAC, deviceAddr), addressProbe(clientMAC, deviceAddr), unsolicitedAdvertisement(clientMAC, deviceAddr6), duplicateProbe(clientMAC, deviceAddr6)} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, who, ok := claim(b)
+		if ok && (!bytes.Contains(b, a.AsSlice()) || !bytes.Contains(b, who[:])) {
+			t.Errorf("%v at %v is not in %x", a, who, b)
+		}
+	})
 }

@@ -113,8 +113,19 @@ func differences(c *nftables.Conn, t table) ([]string, error) {
 			differ("chain %s has %d rules, not %d", ch.name, len(rules), len(ch.rules))
 			continue
 		}
+		raw, err := rawRules(t.family, t.name, ch.name)
+		if err != nil {
+			return nil, fmt.Errorf("read rules of %s: %w", ch.name, err)
+		}
 		for j, r := range rules {
-			if !reflect.DeepEqual(still(r.Exprs), still(ch.rules[j].match)) {
+			same, err := j < len(raw) && reflect.DeepEqual(still(r.Exprs), still(ch.rules[j].match)), error(nil)
+			if same {
+				same, err = ch.rules[j].match.is(t.family, raw[j])
+			}
+			if err != nil {
+				return nil, fmt.Errorf("compare rules of %s: %w", ch.name, err)
+			}
+			if !same {
 				differ("chain %s, rule %d (%s) is another", ch.name, j+1, ch.rules[j].why)
 			}
 		}
@@ -142,8 +153,8 @@ func differences(c *nftables.Conn, t table) ([]string, error) {
 	return list, nil
 }
 
-// still leaves out what moves, the counts, and what the library cannot read back: which property
-// of a socket the comparison behind it is about.
+// still leaves out what moves, the counts, and what the library does not read back, which
+// nft_raw.go compares.
 func still(list []expr.Any) []expr.Any {
 	out := slices.DeleteFunc(slices.Clone(list), func(e expr.Any) bool { _, is := e.(*expr.Socket); return is })
 	for i, e := range out {

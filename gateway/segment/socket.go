@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,6 +29,8 @@ type Keeper interface {
 	// Agree returns nil if who makes sockets goes by this plan of the segment. It may make the
 	// segment anew for it.
 	Agree(ctx context.Context, p Plan) error
+	// Up returns nil if a segment is set up and its interface there, or what is missing of it.
+	Up(ctx context.Context, p Plan) error
 	// Dialer makes a TCP socket inside a segment, to be connected by the caller to a declared
 	// port of a declared device: the filters let it reach nothing else. It speaks from a client's
 	// address where the device sees those, or if that is the zero Addr, from the gateway's.
@@ -45,13 +49,6 @@ type Keeper interface {
 
 // New returns the segment of a plan, which Setup makes.
 func New(keep Keeper, p Plan) *Segment { return &Segment{plan: p, keep: keep} }
-
-// Up returns nil if there is somebody who makes sockets in the segment, and the segment is there. It may
-// block until ctx is done.
-func (s *Segment) Up(ctx context.Context) error {
-	_, err := s.keep.Instance(ctx, s.plan)
-	return err
-}
 
 // Dial connects to a declared port of a declared device, from inside the segment. It may block
 // until ctx is done; give it a deadline. The caller closes the connection.
@@ -286,3 +283,31 @@ func socketAddress(a netip.AddrPort) unix.Sockaddr {
 
 // Agree is part of Keeper: it goes by the plan that it is given.
 func (Local) Agree(context.Context, Plan) error { return nil }
+
+// Up returns nil if the segment is set up and its interface there, or what is missing of it.
+func (s *Segment) Up(ctx context.Context) error { return s.keep.Up(ctx, s.plan) }
+
+// Up is part of Keeper. It looks for what Setup does last; how well the segment is isolated is for
+// Findings.
+func (l Local) Up(_ context.Context, p Plan) error {
+	ns, err := openNamespace(l.path(p.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("segment %q is not set up", p.Name)
+	}
+	if err != nil {
+		return err
+	}
+	w := &work{plan: p, ns: ns}
+	defer w.close()
+	if err := w.inSegment(func(_ *netlink.Handle, i netlink.Link) error {
+		if i.Attrs().Flags&net.FlagUp == 0 {
+			return fmt.Errorf("interface %s is down in the segment", i.Attrs().Name)
+		}
+		return nil
+	}); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("interface %s is not in the segment; is %s plugged in?", p.Interface.Name, p.Interface.held())
+	} else if err != nil {
+		return err
+	}
+	return p.answered()
+}

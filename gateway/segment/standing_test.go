@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -146,4 +147,37 @@ func TestWatchAnew(t *testing.T) {
 		}
 	}
 	t.Error("it watches on")
+}
+
+// Whether a segment can be used is read from the kernel, by whoever is asked.
+func TestUp(t *testing.T) {
+	w := newInlineWorld(t)
+	here, there := seqpacket(t)
+	served := make(chan error, 1)
+	go func() { served <- Serve(context.Background(), there, w.local, fixed{w.plan}) }()
+	client := NewClient(here)
+	defer func() { client.Close(); <-served }()
+	says := func(when, want string) {
+		t.Helper()
+		for who, keep := range map[string]Keeper{"itself": w.local, "the helper": client} {
+			err := New(keep, w.plan).Up(context.Background())
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s, %s says %v, want %q", when, who, err, want)
+			}
+		}
+	}
+	says("before", "is not set up")
+	w.setup()
+	says("set up", "")
+	w.in(w.open(), func() error { return ip("link set seg0 down") })
+	says("taken down", "interface seg0 is down")
+	w.setup()
+	w.in(nil, func() error { return ip("addr del 10.9.0.7/32 dev gw0") })
+	says("without the device's address", "gw0, where clients are, lacks 10.9.0.7")
+	w.setup()
+	says("mended", "")
+	w.in(w.device, func() error { return ip("link del dev0") }) // and so the other end
+	says("unplugged", "interface seg0 is not in the segment")
+	w.local.Teardown(context.Background(), w.plan)
+	says("torn down", "is not set up")
 }

@@ -17,6 +17,7 @@ const (
 	tagTimezone        = 0x00080201
 	tagStation         = 0x00081010
 	tagReferenced      = 0x00081155
+	tagTransaction     = 0x00081195
 	tagReferencedItems = 0x00081199
 	tagPatientID       = 0x00100020
 	tagIssuer          = 0x00100021
@@ -50,6 +51,7 @@ type found struct {
 	studies    []string
 	series     []string
 	scheduled  []string // AE titles
+	commitment []string // transaction
 	references []string // instances
 	referenced int      // how many
 	keys       []string // that constrain a query
@@ -82,6 +84,8 @@ func (h *head) element(l *level, tag uint32, vr string, value []byte) {
 		h.sopClass = h.uids(value, vr)
 	case tag == tagSOPInstance:
 		h.instances = h.uids(value, vr)
+	case tag == tagTransaction:
+		h.commitment = h.uids(value, vr)
 	case tag == tagStudy:
 		h.studies = h.uids(value, vr)
 	case tag == tagSeries:

@@ -30,15 +30,16 @@
 // abstract_syntax, transfer_syntax, command, message_id (C-CANCEL:
 // message_id_responded_to), sop_class_uid, sop_instance_uid, priority. Some have
 // move_destination, move_originator_ae, move_originator_message_id, event_type,
-// action_type, attribute_tags, expects (of a C-MOVE: what its stores will say), because (of a
-// store that follows from one: "DESTINATION\MOVER\7", the message ID last), or within, which is "dicom:C-GET" for a C-STORE that the
-// other side's C-GET is waiting for.
+// action_type, attribute_tags, expects (of a C-MOVE: what its stores will say; of a storage
+// commitment: what its report will), because (of a store that follows from a C-MOVE:
+// "DESTINATION\MOVER\7", the message ID last; of a report: "TRANSACTION\ASKER"), or within, which is
+// "dicom:C-GET" for a C-STORE that the other side's C-GET is waiting for.
 //
 // From the data set come patient_id, issuer_of_patient_id, accession_number,
 // study_instance_uid, series_instance_uid, modality, station_name; of a query query_level,
 // query_keys (tags that constrain it, "0040,0100>0040,0001" in a sequence), query_breadth
-// (how many there are), return_keys (how many do not), scheduled_ae; of a storage
-// commitment referenced_count and referenced_sop_instances. A key that matches everything
+// (how many there are), return_keys (how many do not), scheduled_ae; of a storage commitment
+// and its report transaction_uid, referenced_count and referenced_sop_instances. A key that matches everything
 // is no attribute; UIDs and AE titles of which a query has several are a list.
 //
 // Of a data set that cannot be read in its transfer syntax nothing is told, but the anomaly

@@ -127,6 +127,7 @@ func (s *session) describe(d *side, m *message) (op policy.Operation, wrong *fau
 	instance := c.sopInstance
 	if h := m.head; h != nil {
 		wrong = first(wrong, h.describe(c, f, &instance))
+		s.association.commitment(d.dir, c, h, f)
 	}
 	f.set("sop_instance_uid", instance)
 	if f.quirks&s.set.refuse != 0 {
@@ -157,6 +158,24 @@ func (a *association) because(dir sdk.Direction, c *command) string {
 	}
 	_, to := a.titles(dir)
 	return movement(to, c.originator, c.originatorID)
+}
+
+// commitment tells what a report on a storage commitment says of itself, and of the request that
+// leads to it (PS3.4 J.3): the transaction's UID, and the title of who asked. The report may come
+// in the same association or in one that the archive opens.
+func (a *association) commitment(dir sdk.Direction, c *command, h *head, f *facts) {
+	if c.sopClass != storageCommitment || h.state == unreadable || len(h.commitment) != 1 {
+		return
+	}
+	transaction := h.commitment[0]
+	f.set("transaction_uid", transaction)
+	asker, asked := a.titles(dir)
+	switch c.field {
+	case nAction:
+		f.set(policy.Expects, transaction+`\`+asker)
+	case nEventReport:
+		f.set(policy.Because, transaction+`\`+asked)
+	}
 }
 
 // titles are those of who asks in a direction, and of whom.

@@ -47,7 +47,8 @@ func TestServices(t *testing.T) {
 		{"dicom:C-GET", getRQ(1), getRSP(1, statusPending) + getRSP(1, 0), policy.ClassRead,
 			[]any{"study_instance_uid", "1.2.3.1"}, refusedAs(9, studyGet, cGet, 1, 0x0124, "not permitted", zeroCounts)},
 		{"dicom:N-ACTION", commitRQ("1.2.3.4", "1.2.3.5"), responseOf(11, nAction, 3, 0, storageCommitment), policy.ClassWrite,
-			[]any{"action_type", 1, "referenced_count", 2, "referenced_sop_instances", []string{"1.2.3.4", "1.2.3.5"}, "sop_instance_uid", instance},
+			[]any{"action_type", 1, "referenced_count", 2, "referenced_sop_instances", []string{"1.2.3.4", "1.2.3.5"}, "sop_instance_uid", instance,
+				"transaction_uid", "1.2.9", "expects", `1.2.9\CT7`, "because", nil},
 			refusedAs(11, storageCommitment, nAction, 3, 0x0124, "not permitted", el(0x1000, ui(instance)), us(0x1008, 1))},
 		{"dicom:N-ACTION", on(nAction, 1, "", us(0x800, noDataSet), el(0x1001, ui("1.2")), us(0x1008, 2)), responseOf(15, nAction, 1, 0, mpps), policy.ClassControl,
 			[]any{"action_type", 2}, refusedAs(15, mpps, nAction, 1, 0x0124, "not permitted", el(0x1000, ui("1.2")), us(0x1008, 2))},
@@ -117,7 +118,8 @@ func TestDevice(t *testing.T) {
 		associated("event report", 1, 11).
 			Forward(commitRQ("1.2")).Reverse(responseOf(11, nAction, 3, 0, storageCommitment)).Reverse(commitRSP).Forward(event).
 			WantOperation("dicom:N-ACTION", policy.ClassWrite).
-			WantOperation("dicom:N-EVENT-REPORT", policy.ClassNotify, "event_type", 1, "anomalies", nil, "within", nil).
+			WantOperation("dicom:N-EVENT-REPORT", policy.ClassNotify, "event_type", 1, "anomalies", nil, "within", nil,
+				"transaction_uid", "1.2.9", "because", `1.2.9\CT7`, "expects", nil).
 			WantForward(associateRQ(1, 11)+commitRQ("1.2")+event),
 		associated("event report refused", 1, 11).
 			Reverse(commitRSP).Forward(echoRQ(1)).Reverse(echoRSP(1)).Refused(sdk.Reverse.Operation(1)).

@@ -79,23 +79,6 @@ func (e *Engine) ReadsAccess(part string) bool {
 	return found
 }
 
-// Digests name the contents of an archive.
-type Digests struct {
-	Revision, Data string // of the Engine that LoadArchive makes of it
-	Folder         string // of its data without access
-	Access         []byte // what With was given; nil: nothing
-}
-
-// ReadDigests reads what Archive wrote, without compiling it.
-func ReadDigests(archive []byte) (Digests, error) {
-	f, err := readArchive(archive)
-	if err != nil {
-		return Digests{}, err
-	}
-	own := slices.DeleteFunc(slices.Clone(f.data), isAccess)
-	return Digests{digest(f.rules), digest(f.data), digest(own), (&Engine{folder: f}).Access()}, nil
-}
-
 func isAccess(s Source) bool { return s.Name == accessFile }
 
 // settle puts data.access into the document of a folder or an archive that has none. Data of a

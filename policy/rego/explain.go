@@ -75,7 +75,7 @@ func (e *Engine) Explain(ctx context.Context, recorded []byte) (*Explanation, er
 	defer cancel()
 	stop := topdown.NewCancel()
 	defer context.AfterFunc(ctx, stop.Cancel)()
-	t := &tracer{rules: map[*ast.Rule]*progress{}, query: map[uint64]*ast.Rule{}}
+	t := &tracer{rules: map[*ast.Rule]*progress{}, query: map[uint64]*ast.Rule{}, asked: map[*ast.Rule]bool{}}
 	for _, r := range e.compiler.GetRulesExact(answerRef("allow")) {
 		for ; r != nil; r = r.Else {
 			if !r.Default {
@@ -103,6 +103,7 @@ type progress struct {
 type tracer struct {
 	rules map[*ast.Rule]*progress
 	query map[uint64]*ast.Rule // the evaluation of a body, by OPA's number for it
+	asked map[*ast.Rule]bool   // of all rules
 }
 
 func (t *tracer) Enabled() bool               { return true }
@@ -112,6 +113,7 @@ func (t *tracer) TraceEvent(ev topdown.Event) {
 	switch node := ev.Node.(type) {
 	case *ast.Rule:
 		p := t.rules[node]
+		t.asked[node] = true
 		switch {
 		case p == nil:
 		case ev.Op == topdown.EnterOp:
@@ -158,7 +160,7 @@ func (e *Engine) rulings(t *tracer, in ast.Object, allowed bool) []Ruling {
 		at := rule.Location
 		r := ranked{Ruling{File: at.File, Line: at.Row, Comment: commentAbove(e.folder.text(at.File), at.Row)}, 0}
 		if !p.held {
-			r.Failed, r.reached = e.condition(rule, p, in), p.failed.Index
+			r.Failed, r.reached = e.condition(rule, p, t.asked, in), p.failed.Index
 		}
 		list = append(list, r)
 	}
@@ -173,8 +175,8 @@ func (e *Engine) rulings(t *tracer, in ast.Object, allowed bool) []Ruling {
 }
 
 // condition describes where a rule failed: the line as written, the input it
-// looked at, itself or through other rules, and the variables in it.
-func (e *Engine) condition(rule *ast.Rule, p *progress, in ast.Object) *Condition {
+// looked at, itself or through other rules that were asked, and the variables in it.
+func (e *Engine) condition(rule *ast.Rule, p *progress, asked map[*ast.Rule]bool, in ast.Object) *Condition {
 	at := p.failed.Location
 	c := &Condition{File: at.File, Line: at.Row, Source: sourceLine(e.folder.text(at.File), at.Row)}
 	// The compiler makes several conditions of one that nests.
@@ -184,7 +186,9 @@ func (e *Engine) condition(rule *ast.Rule, p *progress, in ast.Object) *Conditio
 			parts = append(parts, expr)
 		}
 	}
-	for _, path := range newReads(e.compiler).of(parts...) {
+	reads := newReads(e.compiler)
+	reads.all = slices.DeleteFunc(reads.all, func(r *ast.Rule) bool { return !asked[r] })
+	for _, path := range reads.of(parts...) {
 		ref := ast.Ref{ast.InputRootDocument}
 		for _, name := range path {
 			ref = append(ref, ast.StringTerm(name))

@@ -27,12 +27,17 @@ type Edit struct {
 	Value string   `json:"value"`          // what is added to the list, or what the role, state or label is
 	Words string   `json:"words"`          // "role nurse may query on imaging/ct"
 
-	// Where the data say so, if the file is YAML: After is added at Line, or takes the place of
-	// Before.
+	Place
+}
+
+// Place is where data say so, if the file is YAML: After is added at Line, or takes the place of Before.
+// Either may be more than one line.
+type Place struct {
 	File   string `json:"file,omitempty"` // inside the folder
 	Line   int    `json:"line,omitempty"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
+	There  bool   `json:"there,omitempty"` // the file says it already
 }
 
 // Repair is edits that together allow a request that was refused.
@@ -43,9 +48,10 @@ type Repair struct {
 	engine *Engine // the policy with the edits of its data
 }
 
-// Around is what could be otherwise about the device and its subject, as a site has it.
+// Around is what a site has around the policy that refused.
 type Around struct {
-	Labels map[string][]string // values that devices of the site have, by label
+	Labels    map[string][]string // values that devices of the site have, by label
+	Workspace *Engine             // the policy that people edit, if it is another: its files say where an edit goes
 }
 
 // Bounds of a search. Every candidate is decided: a hundred microseconds each.

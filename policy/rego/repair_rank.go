@@ -88,19 +88,10 @@ func (s *search) repairs(ctx context.Context, found []trial) ([]Repair, error) {
 		}
 		p := Repair{Edits: slices.Clone(t.edits), engine: e}
 		files := s.engine.folder.data
-		for i := range p.Edits {
-			files = writeEdit(files, &p.Edits[i])
+		if w := s.around.Workspace; w != nil {
+			files = w.folder.data
 		}
-		if written, problems := readData(files); len(problems) == 0 && e != s.engine {
-			// What is shown is what was decided, or nothing is shown.
-			if w, err := s.engine.withData(written); err != nil || !sameJSON(written, s.whole(t.edits)) {
-				for i := range p.Edits {
-					p.Edits[i].File, p.Edits[i].Line, p.Edits[i].Before, p.Edits[i].After = "", 0, "", ""
-				}
-			} else {
-				p.engine = w
-			}
-		}
+		writeEdits(files, p.Edits)
 		r := *s.request
 		for _, x := range p.Edits {
 			assume(&r, x)
@@ -111,15 +102,4 @@ func (s *search) repairs(ctx context.Context, found []trial) ([]Repair, error) {
 		out = append(out, p)
 	}
 	return out, ctx.Err()
-}
-
-// whole returns the data with edits made.
-func (s *search) whole(edits []Edit) any {
-	var document any = s.document
-	for _, x := range edits {
-		if x.Kind == EditData {
-			document = addTo(document, x.Path, x.Value)
-		}
-	}
-	return document
 }

@@ -222,9 +222,10 @@ func TestEditYAML(t *testing.T) {
 		{"a:\n  nu: []\n", "a nu", "z", "a:\n  nu: [z]\n", 2},
 		{"a:\n  nu: [é, y]\n", "a nu", "z", "a:\n  nu: [é, y, z]\n", 2},
 		{"a:\n  nu:\n    - x\n    - y\n", "a nu", "z", "a:\n  nu:\n    - x\n    - y\n    - z\n", 5},
-		{"a:\n  m: [x]\n", "a nu", "z", "a:\n  nu: [z]\n  m: [x]\n", 2},
-		{"a:\n  # of m\n  m:\n    k: [x]\nb: 1\n", "a nu k", "z", "a:\n  # of m\n  nu: {k: [z]}\n  m:\n    k: [x]\nb: 1\n", 3},
-		{"a: {}\n", "a user/dr.kim", "KIM WS", "a: {user/dr.kim: [\"KIM WS\"]}\n", 1},
+		{"a:\n  nu:\n    - x", "a nu", "z", "a:\n  nu:\n    - x\n    - z\n", 4},
+		{"a:\n  m: [x]\n", "a nu", "z", "a:\n  m: [x]\n  nu: [z]\n", 3},
+		{"a:\n  # of m\n  m:\n    k: [x]\nb: 1\n", "a nu k", "z", "a:\n  # of m\n  m:\n    k: [x]\n  nu:\n    k: [z]\nb: 1\n", 5},
+		{"a: {} # none\nb: 1\n", "a user/dr.kim", "KIM WS", "a: # none\n  user/dr.kim: [\"KIM WS\"]\nb: 1\n", 1},
 		{"a: {m: [x]}\n", "a *", "no", "a: {m: [x], \"*\": [\"no\"]}\n", 1},
 		{"a:\n  \"*\": [x]\n", "a *", "z", "a:\n  \"*\": [x, z]\n", 2},
 		{"b: 1\n", "a nu", "z", "", 0},
@@ -234,7 +235,7 @@ func TestEditYAML(t *testing.T) {
 		path := strings.Split(c.path, " ")
 		files := []Source{{"data.yaml", []byte(c.text)}}
 		x := Edit{Kind: EditData, Path: path, Value: c.value}
-		got := writeEdit(files, &x)
+		got := x.write(files)
 		if c.want == "" {
 			if x.File != "" || !bytes.Equal(got[0].Text, files[0].Text) {
 				t.Errorf("%q became %q", c.text, got[0].Text)
@@ -243,6 +244,15 @@ func TestEditYAML(t *testing.T) {
 		}
 		if string(got[0].Text) != c.want || x.Line != c.line || x.File != "data.yaml" {
 			t.Errorf("%q became %q at line %d, want %q at %d", c.text, got[0].Text, x.Line, c.want, c.line)
+		}
+		// What is told to be done by hand is what was done.
+		by := strings.Split(strings.TrimSuffix(strings.ReplaceAll(c.text, "\r\n", "\n"), "\n"), "\n")
+		if x.Before != "" {
+			by = slices.Delete(by, x.Line-1, x.Line+strings.Count(x.Before, "\n"))
+		}
+		by = slices.Insert(by, x.Line-1, x.After)
+		if hand := strings.Join(by, "\n") + "\n"; hand != strings.ReplaceAll(c.want, "\r\n", "\n") {
+			t.Errorf("%q becomes %q by hand, want %q", c.text, hand, c.want)
 		}
 		before, _ := readData(files)
 		after, problems := readData(got)
@@ -255,16 +265,40 @@ func TestEditYAML(t *testing.T) {
 // TestRepairWithoutPlace edits data that cannot be edited by a line: the repair stands, and no
 // line is shown that would not do.
 func TestRepairWithoutPlace(t *testing.T) {
-	e := patient(t, write(t, map[string]string{"p.rego": `package cordon
+	const rules = `package cordon
 default allow := false
 allow if input.device.id in data.friends[input.subject.id]
-`, "data.yaml": "friends:\n  dr.kim:\n    - mon-1"})) // no end of line to add one behind
+`
+	e := patient(t, write(t, map[string]string{"p.rego": rules, "data.yaml": "friends:\r\n  dr.kim:\n    - mon-1\n"})) // lines end in two ways
 	found, err := e.Repairs(t.Context(), request("nurse"), Around{})
 	if err != nil || len(found) != 1 || found[0].Edits[0].Value != "mon-7" {
 		t.Fatalf("found %+v, %v", found, err)
 	}
-	if x := found[0].Edits[0]; x.File != "" || x.Line != 0 || x.After != "" {
+	if x := found[0].Edits[0]; x.Place != (Place{}) {
 		t.Errorf("it is said to be written as %+v", x)
+	}
+}
+
+// TestRepairOfWorkspace searches in the policy that decides, and names the lines of the one that people edit.
+func TestRepairOfWorkspace(t *testing.T) {
+	const rules = "package cordon\ndefault allow := false\nallow if input.device.id in data.friends[input.subject.id]\n"
+	e := patient(t, write(t, map[string]string{"p.rego": rules, "data.yaml": "friends:\n  dr.kim: [mon-1]\n"}))
+	for _, c := range []struct {
+		data string
+		want Place
+	}{
+		{"# Edited.\nwards: [icu]\nfriends:\n  dr.kim: [mon-1, mon-2]\n", Place{"data.yaml", 4, "  dr.kim: [mon-1, mon-2]", "  dr.kim: [mon-1, mon-2, mon-7]", false}},
+		{"friends:\n  dr.lee: [mon-1]\n", Place{"data.yaml", 3, "", "  dr.kim: [mon-7]", false}},
+		{"friends:\n  dr.kim: [mon-7]\n", Place{"data.yaml", 0, "", "", true}},
+	} {
+		w := patient(t, write(t, map[string]string{"p.rego": rules, "data.yaml": c.data}))
+		found, err := e.Repairs(t.Context(), request("nurse"), Around{Workspace: w})
+		if err != nil || len(found) != 1 || found[0].Edits[0].Value != "mon-7" {
+			t.Fatalf("found %+v, %v", found, err)
+		}
+		if x := found[0].Edits[0]; x.Place != c.want {
+			t.Errorf("in %q it goes to %+v, want %+v", c.data, x.Place, c.want)
+		}
 	}
 }
 

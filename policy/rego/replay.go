@@ -66,7 +66,7 @@ func (e *Engine) NewReplay(critical func(device string) bool) *Replay {
 }
 
 // AccessBy has r ask each question under the data.access of the policy and data that decided it then. access
-// returns it by their digests, see ReadDigests; false if it is not known any more, and the question is not replayed.
+// returns it by their digests; false if it is not known any more, and the question is not replayed.
 func (r *Replay) AccessBy(access func(revision, data string) ([]byte, bool)) error {
 	plain, err := r.policy.With(nil)
 	if err != nil {

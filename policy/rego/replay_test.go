@@ -421,19 +421,29 @@ func TestDiffWildcards(t *testing.T) {
 	}
 }
 
-// TestReadDigests holds the digests of an archive to those of its engine.
-func TestReadDigests(t *testing.T) {
+// TestListing holds the digests of a listing to those of its engine, which its files make again.
+func TestListing(t *testing.T) {
 	e := patient(t, shippedDir(t))
 	granted, err := e.With(grantTo("user/dr.kim", 5))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range []*Engine{e, granted} {
-		if d, err := ReadDigests(x.Archive()); err != nil || d.Revision != x.Revision() || d.Data != x.Data() || d.Folder != e.Data() || !bytes.Equal(d.Access, x.Access()) {
-			t.Errorf("%+v %v", d, err)
+		l, err := ReadListing(FormatListing(x.Sources()))
+		if err != nil || l.Revision != x.Revision() || l.Data != x.Data() || l.Folder != e.Data() {
+			t.Fatalf("%+v %v", l, err)
+		}
+		if f, ok := l.Access(); ok != (x.Access() != nil) || ok && f.SHA256 != digestOf(x.Access()) {
+			t.Errorf("access is listed as %+v", f)
+		}
+		if again, err := LoadFiles(x.Sources()); err != nil || again.Revision() != x.Revision() || again.Data() != x.Data() || !bytes.Equal(again.Access(), x.Access()) {
+			t.Errorf("its files make another policy: %v", err)
 		}
 	}
-	if _, err := ReadDigests([]byte("no archive")); err == nil {
-		t.Error("no archive has digests")
+	whole := string(FormatListing(granted.Sources()))
+	for _, bad := range []string{"", "no listing", whole[:len(whole)-1], whole[1:], strings.ToUpper(whole), whole + strings.Repeat("0", 64) + "  README.md\n"} {
+		if l, err := ReadListing([]byte(bad)); err == nil {
+			t.Errorf("%.40q… lists %+v", bad, l)
+		}
 	}
 }

@@ -216,10 +216,13 @@ func questions(from string) (list []cellQuestion) {
 				if s.sopClass != "" {
 					o.Attributes.Set("sop_class_uid", s.sopClass)
 				}
-				switch s.name {
-				case "move":
+				switch {
+				case s.name == "commit" && s.from == FromDevice: // because somebody was allowed to ask for it
+					o.Attributes.Set(policy.Because, exampleTitle)
+					o.Attributes.Set(policy.Origin, policy.OriginAllowed)
+				case s.name == "move":
 					o.Attributes.Set("move_destination", exampleTitle)
-				case "moved":
+				case s.name == "moved":
 					o.Attributes.Set(policy.Because, exampleTitle)
 					o.Attributes.Set(policy.Origin, policy.OriginAllowed)
 				}

@@ -168,6 +168,13 @@ func noteBelow(text []byte, path []string, notes []string) []byte {
 	return insertBelow(text, line, comments(column, notes))
 }
 
+func keyOf(v *yamlast.MappingValueNode) string {
+	if s, ok := v.Key.(*yamlast.StringNode); ok {
+		return s.Value
+	}
+	return v.Key.String()
+}
+
 func pairsOf(n yamlast.Node) []*yamlast.MappingValueNode {
 	switch n := n.(type) {
 	case *yamlast.MappingNode:

@@ -184,7 +184,12 @@ type Policy struct {
 	Dir      string   // The directory with the policy and its tests. Default: policy.
 	Approval Approval // Who brings a policy into force. With it, dir is where policies are written, and what is in force changes by cordon policy rollout only. Default: whoever may write dir.
 	Bundle   Bundle   // Signed bundles. With them, dir is where policies are written, and what is in force comes from bundles only. Default: none.
+
+	Keep time.Duration // How long a policy is kept after it last decided, for those who ask why, 24h to 87600h; what decides, what a rollback may name and the latest hundred in any case. Default: 9600h.
 }
+
+// Elsewhere reports whether what decides comes from elsewhere than Dir.
+func (p *Policy) Elsewhere() bool { return p.Approval.Needed() || p.Bundle.Used() }
 
 // Approval says that a policy takes two people, each with a certificate of their own.
 type Approval struct {

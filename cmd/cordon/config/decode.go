@@ -202,11 +202,12 @@ func (d *decoder) misspelt(n, e *node, known fields) bool {
 }
 
 func (d *decoder) policy(n *node) Policy {
-	p := Policy{Dir: filepath.Join(d.dir, "policy")}
+	p := Policy{Dir: filepath.Join(d.dir, "policy"), Keep: 400 * 24 * time.Hour}
 	d.object(n, fields{
 		"dir":      func(n *node) { p.Dir = d.path(n) },
 		"approval": func(n *node) { p.Approval = d.approval(n) },
 		"bundle":   func(n *node) { p.Bundle = d.bundle(n) },
+		"keep":     func(n *node) { p.Keep = d.duration(n, 24*time.Hour, 10*365*24*time.Hour) },
 	})
 	if p.Approval.Needed() && p.Bundle.Used() {
 		d.src.fault(n.key, "config.value", n.path+" has both approval and bundle, but one place decides which policy is in force", "remove one of them")

@@ -15,7 +15,7 @@ clinical := {"read", "query", "write", "notify"}
 
 # What is open for the subject on the device.
 open[id] := emergency if {
-	some id, emergency in data.access.emergencies[sprintf("%s/%s", [input.subject.kind, input.subject.id])]
+	some id, emergency in data.access.emergencies[cordon.holder]
 	emergency.device == input.device.id
 }
 

@@ -65,11 +65,17 @@ in_use if input.device.state in {"active", "maintenance"}
 # What the protocol's inspector cannot name is never passed on.
 known if input.operation.class != "unknown"
 
-# The class of operation that must be permitted.
-class := input.operation.class if input.session.direction == "inbound"
+# The class of operation that must be permitted. For DICOM's reports see dicom.rego.
+class := input.operation.class if {
+	input.session.direction == "inbound"
+	input.operation.name != "dicom:N-EVENT-REPORT"
+}
 
 # A device that calls out by itself does what its table says.
-class := input.operation.class if calling_out
+class := input.operation.class if {
+	calling_out
+	input.operation.name != "dicom:N-EVENT-REPORT"
+}
 
 calling_out if {
 	input.subject.kind == "device"
@@ -112,6 +118,9 @@ roles contains role if {
 	some role in input.subject.roles
 	data.kinds[role] == input.subject.kind
 }
+
+# What tables and grants call the subject: "user/dr.kim".
+holder := concat("/", [input.subject.kind, input.subject.id])
 
 # The names by which the tables may speak of the device: a "monitor/bedside" is
 # also a "monitor/*" and a "*".

@@ -9,9 +9,9 @@ titled if input.operation.attributes.calling_ae in ae_titles
 
 titled if "*" in ae_titles
 
-ae_titles := data.ae_titles[sprintf("%s/%s", [input.subject.kind, input.subject.id])]
+ae_titles := data.ae_titles[holder]
 
-unbound := sprintf("calling AE title %q is not bound to %s/%s in ae_titles", [input.operation.attributes.calling_ae, input.subject.kind, input.subject.id])
+unbound := sprintf("calling AE title %q is not bound to %s in ae_titles", [input.operation.attributes.calling_ae, holder])
 
 # A false name is answered as such, and stands out in the log.
 obligations contains "dicom:calling-ae-title-not-recognized" if { input.service.protocol == "dicom"; misnamed }
@@ -76,15 +76,29 @@ class := "read" if {
 	input.operation.name == "dicom:C-STORE"
 }
 
-class := "write" if {
+class := reported if input.operation.name == "dicom:N-EVENT-REPORT"
+
+reported := "write" if {
 	input.session.direction == "outbound"
 	not calling_out
+} else := "write" if {
+	reports_commitment # also in an association of its own, from whichever side
+} else := input.operation.class
+
+reports_commitment if {
 	input.operation.name == "dicom:N-EVENT-REPORT"
+	dicom_service == "commit"
 }
 
-# A device that stores because of a C-MOVE does so only for one that somebody was allowed.
+# A device that stores because of a C-MOVE does so only for one that somebody was allowed. Who is
+# told that images are safe may delete them: only who was allowed to ask is told.
 unasked if {
 	dicom_service == "moved"
+	not input.operation.attributes.origin == "allowed"
+}
+
+unasked if {
+	reports_commitment
 	not input.operation.attributes.origin == "allowed"
 }
 
@@ -104,10 +118,13 @@ obligations contains "dicom:move-destination-unknown" if { input.service.protoco
 
 misfit := not_dicom if input.service.protocol == "dicom"
 
-not_dicom := sprintf("move destination %q is neither bound to %s/%s nor listed for %s", [input.operation.attributes.move_destination, input.subject.kind, input.subject.id, input.device.id]) if {
+not_dicom := sprintf("move destination %q is neither bound to %s nor listed for %s", [input.operation.attributes.move_destination, holder, input.device.id]) if {
 	unreachable
 } else := "the data set cannot be read in its transfer syntax" if {
 	unreadable
+} else := "it reports on a storage commitment that nobody was allowed to ask for by way of this gateway" if {
+	reports_commitment
+	unasked
 } else := sprintf("it says that it follows from a C-MOVE (%s) that nobody was allowed", [input.operation.attributes.because]) if {
 	unasked
 } else := sprintf("DICOM service %s is not permitted for role %s", [dicom_service, held]) if dicom_service

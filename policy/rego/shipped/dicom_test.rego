@@ -11,7 +11,8 @@ dimse := {
 	"image of a get": ["outbound", "dicom:C-STORE", "write", {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}],
 	"store": ["inbound", "dicom:C-STORE", "write", {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}],
 	"commit": ["inbound", "dicom:N-ACTION", "write", {"sop_class_uid": "1.2.840.10008.1.20.1"}],
-	"report of a commitment": ["outbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.1.20.1"}],
+	"report of a commitment": ["outbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.1.20.1", "because": "1.2.9\\MINE", "origin": "allowed"}],
+	"report to a device": ["inbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.1.20.1", "because": "1.2.9\\MINE", "origin": "allowed"}],
 	"mpps": ["inbound", "dicom:N-CREATE", "write", {"sop_class_uid": "1.2.840.10008.3.1.2.3.3"}],
 	"print": ["inbound", "dicom:N-CREATE", "write", {"sop_class_uid": "1.2.840.10008.5.1.1.1"}],
 	"report of a printer": ["outbound", "dicom:N-EVENT-REPORT", "notify", {"sop_class_uid": "1.2.840.10008.5.1.1.16"}],
@@ -31,6 +32,7 @@ needs := {
 	"image of a get": "get",
 	"store without a class": "store",
 	"report of a commitment": "commit",
+	"report to a device": "commit",
 	"report of a printer": "print",
 	"association": "session",
 	"echo": "session",
@@ -135,10 +137,36 @@ test_dicom_calling_out if {
 	every service in ["store", "worklist", "mpps"] {
 		cordon.allow with input as calling_archive(service) with data.ae_titles as {"device/ct-2": ["MINE"]}
 	}
-	cordon.allow with input as calling_archive("report of a commitment") with data.roles as {"device": {"imaging/*": ["notify"]}}
+	cordon.allow with input as calling_archive("report of a commitment")
+	cordon.allow with input as calling_archive("report of a printer") with data.roles as {"device": {"imaging/*": ["notify"]}}
+	not cordon.allow with input as calling_archive("report of a printer")
 	not cordon.allow with input as calling_archive("move") with data.ae_titles as {"device/ct-2": ["MINE"]}
 	not cordon.allow with input as object.union(calling_archive("store"), {"subject": {"id": "ct-3"}}) with data.ae_titles as {"device/ct-3": ["MINE"]}
 		with data.dicom_services as {"device": ["store"]}
+}
+
+# Only who was allowed to ask for it is told that images are safe, in the same association, in one
+# that the archive opens, and behind the gateway.
+test_dicom_reported if {
+	every report in [
+		imaging("device", "active", "report of a commitment"),
+		imaging("device", "active", "report to a device"),
+		calling_archive("report of a commitment"),
+	] {
+		cordon.allow with input as report with data.ae_titles as titles
+		not cordon.allow with input as report with data.ae_titles as titles with data.roles as {"device": {"imaging/*": ["query", "notify"]}}
+		not cordon.allow with input as report with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
+		cordon.reason == "DICOM service commit is not permitted for role device" with input as report with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
+		every attributes in [{"origin": "unknown"}, {"origin": null}] {
+			forged := object.union(report, {"operation": {"attributes": attributes}})
+			not cordon.allow with input as forged with data.ae_titles as titles
+			contains(cordon.reason, "nobody was allowed to ask for") with input as forged with data.ae_titles as titles
+		}
+	}
+
+	# Another kind of report follows from nothing.
+	other := object.union(imaging("device", "active", "event from a client"), {"operation": {"attributes": {"origin": "allowed"}}})
+	not cordon.allow with input as other with data.ae_titles as titles
 }
 
 # A store that follows from a C-MOVE is one that somebody was allowed; without one it is the device's own push.
@@ -147,7 +175,7 @@ test_dicom_moved if {
 	cordon.allow with input as moved({"because": "MINE\\KIM\\7", "origin": "allowed"}) with data.ae_titles as titles
 	every attributes in [{"because": "MINE\\KIM\\7", "origin": "unknown"}, {"because": "MINE\\KIM\\7"}] {
 		not cordon.allow with input as moved(attributes) with data.ae_titles as titles
-		contains(cordon.reason, "nobody was allowed") with input as moved(attributes) with data.ae_titles as titles
+		contains(cordon.reason, "a C-MOVE (MINE\\KIM\\7) that nobody was allowed") with input as moved(attributes) with data.ae_titles as titles
 	}
 
 	# Each of the two can be withheld.

@@ -6,7 +6,7 @@ package cordon
 
 # The subject's grants on the device.
 grants[id] := grant if {
-	some id, grant in data.access.grants[sprintf("%s/%s", [input.subject.kind, input.subject.id])]
+	some id, grant in data.access.grants[holder]
 	about(grant)
 }
 
@@ -20,11 +20,11 @@ served if count(grants) > 0
 # An operation that was granted.
 allow if {
 	input.phase == "operation"
+	some grant in grants
+	class in grant.classes
 	in_use
 	unpatched
 	known
-	some grant in grants
-	class in grant.classes
 	suitable
 }
 
@@ -37,20 +37,21 @@ suitable if {
 	dicom_service
 	not unreachable
 	not unreadable
+	not unasked
 }
 
 # The grants without which it would be refused.
 used contains id if {
+	some id, _ in grants
 	input.operation.class in {"", "session"}
 	not listed
 	bound
-	some id, _ in grants
 }
 
 used contains id if {
-	not standing
 	some id, grant in grants
 	class in grant.classes
+	not standing
 }
 
 # Tables permit it at any time, or in maintenance.

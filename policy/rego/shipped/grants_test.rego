@@ -111,6 +111,9 @@ test_grant_over_dicom if {
 		with data.access.grants as all with data.ae_titles as {}
 	unread := {"operation": {"attributes": {"anomalies": ["head_unreadable"]}}}
 	not cordon.allow with input as object.union(imaging("nurse", "active", "store"), unread) with data.access.grants as all with data.ae_titles as titles
+	report := imaging("nurse", "active", "report to a device")
+	cordon.allow with input as report with data.access.grants as all with data.ae_titles as titles
+	not cordon.allow with input as object.union(report, {"operation": {"attributes": {"origin": "unknown"}}}) with data.access.grants as all with data.ae_titles as titles
 	roleless := object.union(imaging("nurse", "active", "store"), object.union(unread, {"subject": {"roles": []}}))
 	cordon.reason == "the data set cannot be read in its transfer syntax" with input as roleless with data.access.grants as all with data.ae_titles as titles
 	# A role that has the class but not the service.

@@ -51,13 +51,14 @@ harmless if {
 	not taken
 	not unreachable
 	not unreadable
+	not unasked
 	not sweeping
 	not retained
 }
 
 taken if {
 	some name, titles in data.ae_titles
-	name != sprintf("%s/%s", [input.subject.kind, input.subject.id])
+	name != holder
 	input.operation.attributes.calling_ae in titles
 }
 

@@ -109,6 +109,9 @@ test_learning_dicom if {
 	not cordon.allow with input as imaging("nurse", "learning", "delete") with data.access.learning as lessons
 	unread := object.union(imaging("nurse", "learning", "store"), {"operation": {"attributes": {"anomalies": ["head_unreadable"]}}})
 	not cordon.allow with input as unread with data.access.learning as lessons
+	report := imaging("nurse", "learning", "report to a device")
+	cordon.allow with input as report with data.access.learning as lessons
+	not cordon.allow with input as object.union(report, {"operation": {"attributes": {"origin": "unknown"}}}) with data.access.learning as lessons
 }
 
 test_learning_mqtt if {

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// Whoever watches a gateway without being its service manager, a container's engine above all,
+// asks the same as the watchdog does. watchdog.go says what counts as hanging.
+
+// healthTimeout bounds the answer: of the gateway's loops, and then of the gateway.
+const healthTimeout = 5 * time.Second
+
+func healthCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "health", Short: "Ask the running gateway whether it is at work",
+		Long: `Ask the running gateway whether it is at work: its listeners accept, its policy answers, its
+log and the supervisors of its plugins turn. It takes 10 seconds at most, and is meant for a
+container's health check and for scripts. Exit code 7 if the gateway hangs or is not there.
+What is wrong with a gateway that is at work, "cordon doctor" finds.`,
+		Example: "  cordon health -c /etc/cordon/cordon.yaml --json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return cannot("ask for the gateway's health", a.health(c.Context()))
+		},
+	}
+}
+
+// health is what a gateway at work says.
+type health struct {
+	Schema  string `json:"schema"`
+	Gateway string `json:"gateway"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	Policy  string `json:"policy"` // its revision
+}
+
+func (a *app) health(ctx context.Context) error {
+	var now health
+	err := askGateway(ctx, a.state(), "health", nil, &now, 2*healthTimeout)
+	if errors.Is(err, errNoGateway) {
+		return failure{Code: "health.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", a.state()), Exit: exitUnreachable, Err: err,
+			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
+	}
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.object(now)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s is at work: cordon %s, process %d, policy %.19s\n", now.Gateway, now.Version, now.PID, now.Policy)
+	return err
+}
+
+// answerHealth finds out whether this process turns. Where it does not, each request may leave a
+// goroutine behind, as the watchdog's do.
+func (r *reloader) answerHealth(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
+	if err := r.parts.turns(ctx, healthTimeout); err != nil {
+		return nil, failure{Code: "health.hangs", Message: "the gateway hangs: " + err.Error(), Exit: exitUnreachable, Try: []string{"restart it, and keep its log"}, Err: err}
+	}
+	return health{"cordon.health/v1", r.parts.config.Gateway.Name, build().Version, os.Getpid(), r.parts.inForce().Revision()}, nil
+}

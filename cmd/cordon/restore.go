@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway/audit"
+)
+
+func restoreCommand(a *app) *cobra.Command {
+	var with unsealing
+	var to whither
+	var dryRun, yes bool
+	c := &cobra.Command{
+		Use: "restore FILE --dir DIR", Short: "Make a gateway from a backup",
+		Long: `Make the gateway that a backup is of: in DIR, and where its configuration says. The backup is
+read and verified to its end before anything is written; what is written is complete before anything that is
+there is touched; and that is moved aside, not removed. The log goes on with an entry that says which backup it
+was restored from, and up to which entry: whoever has a later checkpoint sees that it is not the same any more.
+
+Nothing is written outside DIR that is not named: the state and the log by --state and --audit, where they may
+also be given other places, and the rest by --outside. Over a gateway that is there, it shows what would be
+lost, and asks. A running gateway has to be stopped first. Run it as root where the gateway has a user of its own.`,
+		Example: `  cordon restore ward-4.backup --dir /etc/cordon --state /var/lib/cordon --identity ward.key --key kept/key.pub
+  cordon restore ward-4.backup --dir drill --state drill/state --identity ward.key --dry-run`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: anyFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			return cannot("restore "+args[0], a.restore(c.Context(), args[0], &with, to, dryRun, yes))
+		},
+	}
+	with.flags(c)
+	f := c.Flags()
+	f.StringVar(&to.state, "state", "", "the `DIR` for gateway.state, where the configuration keeps it outside --dir")
+	f.StringVar(&to.log, "audit", "", "the `DIR` for the log, where the configuration keeps it outside both")
+	f.BoolVar(&to.outside, "outside", false, "also write the policy, certificates and secrets that the configuration names elsewhere")
+	f.BoolVar(&dryRun, "dry-run", false, "verify the backup and show what would be done")
+	f.BoolVar(&yes, "yes", false, "do not ask")
+	mustComplete(c.MarkFlagDirname("state"))
+	mustComplete(c.MarkFlagDirname("audit"))
+	return c
+}
+
+// restored is what a restore did, or would do.
+type restored struct {
+	Schema   string            `json:"schema"`
+	File     string            `json:"file"`
+	Gateway  string            `json:"gateway"`
+	Made     time.Time         `json:"made"`
+	Entries  int64             `json:"entries"` // of the log in the backup
+	Key      string            `json:"key"`
+	Trusted  bool              `json:"trusted_key"`
+	Dir      string            `json:"dir"`
+	State    string            `json:"state"`
+	Audit    string            `json:"audit"`
+	Policy   string            `json:"policy"`
+	Outside  []string          `json:"outside"`
+	Files    int               `json:"files"`
+	Bytes    int64             `json:"bytes"`
+	Loss     *loss             `json:"loss"`
+	Missing  map[string]string `json:"missing"` // plugins' programs that this machine lacks, by protocol
+	Restored bool              `json:"restored"`
+	Entry    int64             `json:"entry,omitempty"` // that says so
+	Aside    []string          `json:"aside,omitempty"` // where what was there is now
+}
+
+func (a *app) restore(ctx context.Context, file string, with *unsealing, to whither, dryRun, yes bool) error {
+	if a.dir == "" {
+		return failure{Code: "usage.dir", Message: "where to is not said", Exit: exitUsage, Try: []string{"--dir DIR", "--dir . for this directory"}}
+	}
+	x, err := a.examineBackup(ctx, file, with)
+	if err != nil {
+		return err
+	}
+	p, err := x.plan(a.dir, to)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	lost, err := p.compare(x, now)
+	if err != nil {
+		return err
+	}
+	done := &restored{Schema: "cordon.restore/v1", File: file, Gateway: x.Gateway, Made: x.Made, Entries: x.Log.Entries, Key: x.Log.Key, Trusted: x.trusted,
+		Dir: p.dir, State: p.state, Audit: p.log, Policy: p.rules, Outside: append([]string{}, p.outside...), Files: len(x.Files), Bytes: x.Size(), Loss: lost, Missing: map[string]string{}}
+	for _, program := range p.programs {
+		if !exists(program.Path) {
+			done.Missing[program.Protocol] = program.Path
+		}
+	}
+	if dryRun {
+		if err := a.showRestored(done, x); err != nil {
+			return err
+		}
+		a.remark("nothing was written: this was a dry run")
+		return nil
+	}
+	if len(lost.Replaced) > 0 && !yes {
+		if err := a.showRestored(done, x); err != nil {
+			return err
+		}
+		if err := a.confirm("This replaces what is there.", "restore"); err != nil {
+			return err
+		}
+	}
+	unlock, err := p.hold()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r := &restoring{app: a, restorePlan: p, backup: x, lost: lost, stamp: now.UTC().Format("20060102T150405.000Z")}
+	if err := r.run(ctx, file, with); err != nil {
+		return err
+	}
+	done.Restored, done.Entry, done.Aside = true, r.entry, r.aside
+	return a.showRestored(done, x)
+}
+
+// hold keeps gateways from starting in the places that are written, and refuses where one runs.
+func (p *restorePlan) hold() (release func(), err error) {
+	var held []func() error
+	release = func() {
+		for _, f := range held {
+			f()
+		}
+	}
+	dirs := []string{p.log}
+	if c, err := config.Load(filepath.Join(p.dir, config.FileName)); err == nil && !sameDir(p.log, c.Audit.Dir) {
+		dirs = append(dirs, c.Audit.Dir)
+	}
+	for _, dir := range dirs {
+		if !exists(filepath.Join(dir, "key.pub")) {
+			continue
+		}
+		one, err := audit.Lock(dir)
+		if err != nil {
+			release()
+			return nil, failure{Code: "restore.running", Message: err.Error(), Exit: exitConflict, Err: err, Try: []string{"stop the gateway: systemctl stop cordon", "another --dir"}}
+		}
+		held = append(held, one)
+	}
+	return release, nil
+}
+
+func (a *app) showRestored(r *restored, x *examined) error {
+	if a.json {
+		return a.object(r)
+	}
+	if !r.Restored {
+		fmt.Fprintf(a.stdout, "%s of %s, %d files, %s, the log up to entry %d\n", r.Gateway, stamp(r.Made), r.Files, megabytes(r.Bytes), r.Entries-1)
+		rows := [][]string{{"configuration", r.Dir}, {"state", r.State}, {"log", r.Audit}, {"policy", r.Policy}}
+		for _, file := range r.Outside {
+			rows = append(rows, []string{"outside", file})
+		}
+		if err := a.table([]string{"WHAT", "WHERE TO"}, rows); err != nil {
+			return err
+		}
+		if len(r.Loss.Replaced) > 0 {
+			if err := r.Loss.show(a); err != nil {
+				return err
+			}
+		}
+		a.doubtKey(x)
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "restored: %s as of %s, the log goes on with entry %d\n", r.Gateway, stamp(r.Made), r.Entry)
+	if len(r.Aside) > 0 {
+		a.remark("what was there is in %s, keys included: remove it when nothing in it is needed", strings.Join(r.Aside, ", "))
+	}
+	a.doubtKey(x)
+	for protocol, path := range r.Missing {
+		a.remark("%s is missing, the program that speaks %s: install it", path, protocol)
+	}
+	a.remark(`not in the backup, because it came later than %[1]s: revocations (cordon cert revoke), grants and quarantines
+(cordon access list), sealed codes that were used since and are good again (cordon break-glass seal)
+next: cordon check --dir %[2]s
+      cordon run -c %[2]s/cordon.yaml`, stamp(r.Made), r.Dir)
+	return nil
+}

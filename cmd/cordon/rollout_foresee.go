@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cordon/cmd/cordon/config"
+	"cordon/gateway"
+	"cordon/policy"
+	"cordon/policy/rego"
+	"cordon/policy/rollout"
+)
+
+// maxForeseen are the sessions that are named; all are counted.
+const maxForeseen = 10
+
+// foreseen is what a stage would do to live sessions if it came now.
+type foreseen struct {
+	Ends    int             `json:"ends"`    // sessions that would end
+	Live    int             `json:"live"`    // of so many
+	Classes []foreseenClass `json:"classes"` // of their devices
+	Such    []foreseenEnd   `json:"such_as"` // the first of each subject, device and operation
+	Older   bool            `json:"older"`   // sessions that stayed with an older process of the gateway are asked too, and not counted here
+}
+
+// foreseenClass is a class of devices with the sessions that would end there.
+type foreseenClass struct {
+	Class   string   `json:"class"`
+	Ends    int      `json:"ends"`
+	Devices []string `json:"devices"`
+}
+
+// foreseenEnd is one session that would end.
+type foreseenEnd struct {
+	Subject   string `json:"subject"`
+	Device    string `json:"device"`
+	Service   string `json:"service"`
+	Operation string `json:"operation,omitempty"` // that is under way; none: it could not be opened any more
+	Reason    string `json:"reason"`
+}
+
+// newForeseen sums up what a gateway foresees.
+func newForeseen(ends []gateway.Foreseen, live int, devices map[string]policy.Device) *foreseen {
+	f := &foreseen{Ends: len(ends), Live: live, Classes: []foreseenClass{}, Such: []foreseenEnd{}}
+	seen := map[foreseenEnd]bool{}
+	for _, s := range ends {
+		class := devices[s.Device].Class
+		i := slices.IndexFunc(f.Classes, func(c foreseenClass) bool { return c.Class == class })
+		if i < 0 {
+			i = len(f.Classes)
+			f.Classes = append(f.Classes, foreseenClass{Class: class})
+		}
+		c := &f.Classes[i]
+		c.Ends++
+		if !slices.Contains(c.Devices, s.Device) {
+			c.Devices = append(c.Devices, s.Device)
+		}
+		end := foreseenEnd{s.Subject, s.Device, s.Service, s.Operation, s.Reason}
+		if s.Refused {
+			end.Reason = "it was refused, and may be opened anew"
+		}
+		if !seen[end] && len(f.Such) < maxForeseen {
+			f.Such = append(f.Such, end)
+		}
+		seen[end] = true
+	}
+	slices.SortStableFunc(f.Classes, func(a, b foreseenClass) int { return b.Ends - a.Ends })
+	return f
+}
+
+// foresee is what the gateway would do to live sessions if next decided. standing.mu is held.
+func (a *assembly) foresee(next *policySource) (*foreseen, error) {
+	ground, err := inForce{next.current, next.candidate, a.configured.devices}.over(a.standing.ledger, a.standing.damage)
+	if err != nil {
+		return nil, err
+	}
+	var decider policy.Decider = ground.policy
+	if ground.candidate != nil {
+		decider = rollout.NewDecider(ground.policy, ground.candidate, next.state.Candidate, nil)
+	}
+	f := newForeseen(a.gateway.Foresee(decider, ground.devices), len(a.gateway.Live()), ground.devices)
+	if a.old != nil {
+		select {
+		case <-a.old.Gone():
+		default:
+			f.Older = true
+		}
+	}
+	return f, nil
+}
+
+// reached is the source of a gateway that has come to state with a revision's engine; nothing is kept.
+func (w *workflow) reached(state rollout.State, number int, engine *rego.Engine) *policySource {
+	if state.Candidate == nil || state.Candidate.Number != number {
+		return &policySource{current: engine, state: &state}
+	}
+	return &policySource{current: w.source.current, candidate: engine, state: &state}
+}
+
+// foreseeRollout asks what a stage would end, shows it, and asks whether it shall be.
+func (a *app) foreseeRollout(ctx context.Context, c *config.Config, s *step, show bool) error {
+	preview := *s
+	preview.Preview = true
+	would, err := a.makeStep(ctx, c, &preview)
+	if err != nil {
+		return err
+	}
+	if show && a.json {
+		return a.object(would)
+	}
+	f := would.Would
+	switch {
+	case f == nil:
+		a.remark("no gateway runs; it takes effect when one starts")
+	case f.Ends == 0:
+		a.remark("none of %d live session(s) would end", f.Live)
+	default:
+		a.remark("%d of %d live session(s) would end:", f.Ends, f.Live)
+		for _, class := range f.Classes {
+			a.remark("  %3d on %s: %s", class.Ends, orDash(class.Class), someOf(class.Devices, maxForeseen))
+		}
+		a.remark("such as")
+		for _, x := range f.Such {
+			a.remark("  %s with %s, service %s: %s", x.Subject, x.Device, x.Service, firstOf(x.Reason, "no reason is given"))
+		}
+	}
+	if f != nil && f.Older {
+		a.remark("sessions that stayed with an older process are asked too, and not counted")
+	}
+	if show {
+		return nil
+	}
+	return a.confirm("This is what "+describeStage(s.Stage, s.Devices)+" does at this moment.", strconv.Itoa(s.Number))
+}
+
+// someOf lists the first of many.
+func someOf(list []string, most int) string {
+	if more := len(list) - most; more > 0 {
+		return strings.Join(list[:most], ", ") + " and " + strconv.Itoa(more) + " more"
+	}
+	return strings.Join(list, ", ")
+}
