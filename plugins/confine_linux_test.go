@@ -1,6 +1,9 @@
 package plugins
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 func TestMapped(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -18,6 +21,20 @@ func TestMapped(t *testing.T) {
 	} {
 		if got := mapped(c.text, nobody); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestNeverStarted tells a process that there never was, perhaps because namespaces are
+// forbidden, from one that ended: only for the first it is tried without them.
+func TestNeverStarted(t *testing.T) {
+	for _, c := range []struct {
+		program string
+		want    bool
+	}{{"/bin/false", false}, {"/nonexistent/plugin", true}} {
+		_, err := launch(t.Context(), Config{Protocol: "lines", Command: []string{c.program}, RuntimeDir: t.TempDir()}.withDefaults())
+		if err == nil || errors.Is(err, errNoStart) != c.want {
+			t.Errorf("%s: %v", c.program, err)
 		}
 	}
 }

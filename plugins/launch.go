@@ -102,7 +102,7 @@ func launch(ctx context.Context, c Config) (*process, error) {
 }
 
 // errNoStart marks a process that could not be started at all, as opposed to one that
-// started and misbehaved.
+// started and misbehaved or was ended: that is no reason to confine the next one less.
 var errNoStart = errors.New("start")
 
 func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, error) {
@@ -177,6 +177,9 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 func (p *process) start(ctx context.Context) error {
 	name := strings.Join(p.config.Command, " ")
 	if _, err := p.client.Start(); err != nil {
+		if p.cmd.Process != nil {
+			return fmt.Errorf("start plugin %q: %w", name, firstLine(err))
+		}
 		return fmt.Errorf("%w plugin %q: %w", errNoStart, name, firstLine(err))
 	}
 	rpc, err := p.client.Client()
