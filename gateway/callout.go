@@ -85,7 +85,7 @@ func (g *Gateway) call(ctx context.Context, r *Route, conn *net.TCPConn, source 
 	}
 	on := g.grounds.Load()
 	self := policy.Subject{ID: r.Device.ID, Kind: policy.KindDevice, Roles: []string{policy.KindDevice}, Groups: []string{}}
-	s := &session{gateway: g, route: r, tally: g.sums.routes[r], source: source, client: caller, subject: self, began: time.Now()}
+	s := &session{gateway: g, route: r, tally: g.tally(r), source: source, client: caller, subject: self, began: time.Now()}
 	s.due.Store(math.MaxInt64)
 	s.request = policy.Request{
 		Phase: policy.PhaseConnect, Device: on.device(r), Service: r.Service,

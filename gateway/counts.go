@@ -67,17 +67,22 @@ type tally struct {
 
 // sums is what is counted for a gateway.
 type sums struct {
-	routes         map[*Route]*tally
+	routes         map[*Route]*tally // guarded by Gateway.mu
 	handshakes     [len(handshakeWords)]atomic.Uint64
 	crowded        atomic.Uint64
 	decide, record timing.Histogram
 }
 
-func (s *sums) open(routes []Route) {
-	s.routes = map[*Route]*tally{}
-	for i := range routes {
-		s.routes[&routes[i]] = &tally{}
+// tally is where what happens on r is counted.
+func (g *Gateway) tally(r *Route) *tally {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.sums.routes[r]
+	if t == nil {
+		t = &tally{}
+		g.sums.routes[r] = t
 	}
+	return t
 }
 
 // decided counts a decision about an operation of a class.
@@ -106,7 +111,7 @@ func (g *Gateway) Counts() Counts {
 		c.Handshakes[reason] = g.sums.handshakes[i].Load()
 	}
 	for i := range g.Routes {
-		t := g.sums.routes[&g.Routes[i]]
+		t := g.tally(&g.Routes[i])
 		r := RouteCounts{Route: &g.Routes[i], Sessions: int(t.sessions.Load()), Ends: map[string]uint64{}, Unreachable: t.unreachable.Load(), Busy: t.busy.Load()}
 		for j, class := range classes {
 			for k, v := range verdicts {

@@ -49,7 +49,7 @@ func (g *Gateway) reach(ctx context.Context, r *Route, client string) (side, err
 		g.devices[r]++
 	}
 	g.mu.Unlock()
-	t := g.sums.routes[r]
+	t := g.tally(r)
 	if busy {
 		t.busy.Add(1)
 		g.Logger.Warn("device busy", "device", r.Device.ID, "service", r.Service.Name, "sessions", r.Sessions)

@@ -131,7 +131,7 @@ func New(c Config) *Gateway {
 		entered:  map[*Route]int{},
 		running:  map[*session]struct{}{},
 	}
-	g.sums.open(c.Routes)
+	g.sums.routes = map[*Route]*tally{}
 	g.grounds.Store(&grounds{policy: c.Policy})
 	g.due.Store(math.MaxInt64)
 	return g

@@ -96,7 +96,7 @@ func (g *Gateway) handle(ctx context.Context, r *Route, conn *net.TCPConn, sourc
 		g.leave(r, source)
 		return
 	}
-	s := &session{gateway: g, route: r, tally: g.sums.routes[r], source: source, client: c, subject: subject(id), shown: shown, began: time.Now()}
+	s := &session{gateway: g, route: r, tally: g.tally(r), source: source, client: c, subject: subject(id), shown: shown, began: time.Now()}
 	s.due.Store(id.NotAfter.UnixNano())
 	s.request = policy.Request{
 		Phase: policy.PhaseConnect, Subject: s.subject, Device: r.Device, Service: r.Service,

@@ -330,7 +330,7 @@ func TestAlarms(t *testing.T) {
 	c := &config.Config{Gateway: config.Gateway{Name: "east", State: dir}, Alarms: config.Alarms{Syslog: "unix:///nowhere/log"}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // nobody delivers
-	parts := &assembly{config: c, logger: slog.New(slog.DiscardHandler), broken: make(chan error, 1)}
+	parts := &assembly{config: c, logger: slog.New(slog.DiscardHandler), broken: make(chan error, 1), raised: newRaised()}
 	if err := parts.openAlarms(ctx); err != nil {
 		t.Fatal(err)
 	}

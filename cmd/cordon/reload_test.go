@@ -345,10 +345,13 @@ func TestNeedRestart(t *testing.T) {
 		reflect.TypeFor[[]config.Segment]():  reflect.ValueOf([]config.Segment{{}}),
 		reflect.TypeFor[[]config.Device]():   reflect.ValueOf([]config.Device{{ID: "a"}, {ID: "b"}}),
 		reflect.TypeFor[config.Audit]():      reflect.ValueOf(config.Audit{Dir: "other"}),
+		reflect.TypeFor[config.Approval]():   reflect.ValueOf(config.Approval{Authors: []string{"security"}}),
 		reflect.TypeFor[config.Bundle]():     reflect.ValueOf(config.Bundle{From: "bundles"}),
+		reflect.TypeFor[time.Duration]():     reflect.ValueOf(48 * time.Hour),
 		reflect.TypeFor[config.Limits]():     reflect.ValueOf(config.Limits{Sessions: 1}),
 		reflect.TypeFor[config.BreakGlass](): reflect.ValueOf(config.BreakGlass{Roles: []string{"other"}}),
 		reflect.TypeFor[config.Alarms]():     reflect.ValueOf(config.Alarms{Syslog: "unix:///dev/log"}),
+		reflect.TypeFor[config.Metrics]():    reflect.ValueOf(config.Metrics{Listen: "127.0.0.1:9464"}),
 	}
 	try := func(field reflect.StructField, whole *config.Config, in reflect.Value, mayChange bool) {
 		value, known := some[field.Type]
@@ -366,26 +369,17 @@ func TestNeedRestart(t *testing.T) {
 		c := &config.Config{Devices: []config.Device{{ID: "a"}}}
 		try(field, c, reflect.ValueOf(&c.Devices[0]).Elem(), slices.Contains(live, field.Name))
 	}
-	whole := &config.Config{Devices: []config.Device{{ID: "a"}}}
-	try(fieldOf[config.Policy](t, "Dir"), whole, reflect.ValueOf(&whole.Policy).Elem(), true)
-	whole.Policy.Dir = ""
-	try(fieldOf[config.Policy](t, "Bundle"), whole, reflect.ValueOf(&whole.Policy).Elem(), false)
+	for field := range fieldsOf(reflect.TypeFor[config.Policy]()) {
+		c := &config.Config{Devices: []config.Device{{ID: "a"}}}
+		try(field, c, reflect.ValueOf(&c.Policy).Elem(), field.Name == "Dir")
+	}
 	for field := range fieldsOf(reflect.TypeFor[config.Config]()) {
-		if field.Name == "Version" || field.Name == "Policy" { // there is one; the other is above
+		if field.Name == "Version" || field.Name == "Policy" { // there is one; of the other, each field is above
 			continue
 		}
 		c := &config.Config{Devices: []config.Device{{ID: "a"}}}
 		try(field, c, reflect.ValueOf(c).Elem(), false)
 	}
-}
-
-func fieldOf[T any](t *testing.T, name string) reflect.StructField {
-	t.Helper()
-	f, ok := reflect.TypeFor[T]().FieldByName(name)
-	if !ok {
-		t.Fatalf("no field %s", name)
-	}
-	return f
 }
 
 // fieldsOf yields the exported fields of a struct.
