@@ -84,7 +84,7 @@ func TestRole(t *testing.T) {
 	m.sh(t, `test "$(systemctl is-active cordon cordon-guard cordon-segment.socket | grep -cx active)" = 3
 		test "$(systemctl is-enabled cordon cordon-guard cordon-segment.socket | grep -cx enabled)" = 3
 		runuser -u cordon -- cordon check -c /etc/cordon/cordon.yaml
-		man -w cordon-run >/dev/null; ss -ltn | grep -q 127.0.0.1:12575`)
+		ss -ltn | grep -q 127.0.0.1:12575`)
 	want(m.plays(t, site, "--diff"), true, false)
 	if open := m.sh(t, "journalctl -u cordon.service -o cat | grep 'not fully confined' | grep -v own-user || true"); open != "" {
 		t.Errorf("under its unit, the gateway cannot confine plugins fully: %s", open)
