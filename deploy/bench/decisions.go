@@ -50,9 +50,12 @@ func decisions(ctx context.Context, length time.Duration) error {
 	}
 	server, address := exec.CommandContext(ctx, filepath.Join(dir, "opa"), "run", "--server", "--log-level", "error", "--skip-version-check"), freeAddress()
 	server.Args = append(server.Args, "--addr", address)
-	for _, name := range []string{"cordon.rego", "dicom.rego", "mqtt.rego", "patches.rego", "data.yaml"} {
-		server.Args = append(server.Args, filepath.Join(folder, name))
+	rules, err := filepath.Glob(filepath.Join(folder, "*.rego"))
+	if err != nil {
+		return err
 	}
+	rules = slices.DeleteFunc(rules, func(file string) bool { return strings.HasSuffix(file, "_test.rego") })
+	server.Args = append(append(server.Args, rules...), filepath.Join(folder, "data.yaml"))
 	stop, err := startAt(ctx, server, address)
 	if err != nil {
 		return err
