@@ -63,19 +63,21 @@ file was edited since the trial began.`,
 	}
 }
 
+// proposed reads the configuration in force and the one that is to follow, and asks unless yes.
+func (a *app) proposed(file string, yes bool) (old, text []byte, err error) {
+	if text, err = config.Read(file); err == nil {
+		old, err = config.Read(a.config())
+	}
+	if err == nil && !yes {
+		err = a.askFirst(old, text)
+	}
+	return old, text, err
+}
+
 func (a *app) apply(ctx context.Context, file string, try time.Duration, yes bool) error {
-	text, err := config.Read(file)
+	old, text, err := a.proposed(file, yes)
 	if err != nil {
 		return err
-	}
-	old, err := config.Read(a.config())
-	if err != nil {
-		return err
-	}
-	if !yes {
-		if err := a.askFirst(old, text); err != nil {
-			return err
-		}
 	}
 	if try != 0 {
 		done, err := a.change(ctx, "try", changeRequest{Config: text, For: try})
@@ -141,18 +143,9 @@ func (a *app) takeBack(ctx context.Context, yes bool) error {
 	if _, err := os.Stat(previous); err != nil {
 		return failure{Code: "apply.first", Exit: exitNotFound, Message: fmt.Sprintf("there is no configuration before: no file %s", previous), Try: []string{"cordon apply FILE keeps one"}, Err: err}
 	}
-	text, err := config.Read(previous)
+	old, text, err := a.proposed(previous, yes)
 	if err != nil {
 		return err
-	}
-	old, err := config.Read(a.config())
-	if err != nil {
-		return err
-	}
-	if !yes {
-		if err := a.askFirst(old, text); err != nil {
-			return err
-		}
 	}
 	return a.install(ctx, old, text)
 }
