@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -381,6 +382,16 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// watchers returns how many wait for attempts.
+func watchers(s *Spool) (n int) {
+	for _, l := range s.lines {
+		l.mu.Lock()
+		n += len(l.watchers)
+		l.mu.Unlock()
+	}
+	return n
+}
+
 // Who waits for an alarm hears of it, of one before it that fails, and not for ever.
 func TestTell(t *testing.T) {
 	f := &fickle{make(chan bool, 10), make(chan string, 10)}
@@ -406,7 +417,14 @@ func TestTell(t *testing.T) {
 		t.Errorf("delivered, and told %v", err)
 	}
 	raise(t, s, "before")
-	f.broken <- true
+	var told sync.WaitGroup
+	told.Go(func() {
+		for end := time.Now().Add(patience); watchers(s) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		f.broken <- true // only now: a failure that nobody waits for tells nobody
+	})
+	defer told.Wait()
 	if err := tell("two", patience); err == nil || err.Error() != "down" {
 		t.Errorf("one before it failed, and told %v", err)
 	}
@@ -421,12 +439,8 @@ func TestTell(t *testing.T) {
 			t.Errorf("delivered %s, want %s", got, want)
 		}
 	}
-	for _, l := range s.lines {
-		l.mu.Lock()
-		if len(l.watchers) > 0 {
-			t.Error("somebody still waits")
-		}
-		l.mu.Unlock()
+	if watchers(s) > 0 {
+		t.Error("somebody still waits")
 	}
 	got := s.Attempts()["fickle"]
 	for end := time.Now().Add(patience); got.Sent < 4 && time.Now().Before(end); got = s.Attempts()["fickle"] {
