@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/access"
 )
@@ -143,7 +144,7 @@ func (a *app) grant(ctx context.Context, subject, device, deviceClass, sponsor s
 	}
 	f := access.Fact{Kind: access.Grant, DeviceClass: deviceClass}
 	if f.Subject, err = access.ParseSubject(subject); err != nil {
-		return failure{Code: "access.subject", Exit: exitUsage, Message: err.Error(), Try: []string{"cordon cert list shows subjects"}, Err: err}
+		return exit.Error{Code: "access.subject", Exit: exit.Usage, Message: err.Error(), Try: []string{"cordon cert list shows subjects"}, Err: err}
 	}
 	if sponsor != "" {
 		if f.Sponsor, err = access.ParseSubject(sponsor); err != nil {
@@ -306,7 +307,7 @@ func (a *app) showDone(done *accessAnswer, running bool) error {
 	}
 	switch {
 	case done.Unkept != "":
-		return failure{Code: "access.unkept", Message: "it is in force until the gateway ends, but could not be kept: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
+		return exit.Error{Code: "access.unkept", Message: "it is in force until the gateway ends, but could not be kept: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
 	case done.Unrecorded:
 		a.remark("warning: the audit log cannot be written; it is in force, and its entry follows")
 	}

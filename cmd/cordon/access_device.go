@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/access"
 )
@@ -95,7 +96,7 @@ func (a *app) release(ctx context.Context, id, reason string, yes bool) error {
 		return err
 	}
 	if d.State == policy.StateQuarantined {
-		return failure{Code: "access.configured", Message: fmt.Sprintf("device %q is quarantined by %s", d.ID, a.config()), Exit: exitConflict,
+		return exit.Error{Code: "access.configured", Message: fmt.Sprintf("device %q is quarantined by %s", d.ID, a.config()), Exit: exit.Conflict,
 			Try: []string{"change devices." + d.ID + ".state there", "cordon reload"}}
 	}
 	return a.carryOut(ctx, c, &accessRequest{Do: "release", Device: d.ID, Reason: reason}, d.ID, yes)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/access"
 )
@@ -97,13 +98,13 @@ func grantEnds(t *testing.T, cordon string) {
 	engine, _ := s.asks(t, "engine", "E1")
 
 	grant := []string{"access", "grant", "vendor:acme", "--device", "mon-7", "--for", "8s", "--reason", "WO-881", "--sponsor", "user/dr.kim", "--dir", s.gw()}
-	if out := s.run(t, grant...); out.code != exitUsage || !strings.Contains(out.stderr, "vendor/acme may read, query on mon-7") || !strings.Contains(out.stderr, "code: unconfirmed") {
+	if out := s.run(t, grant...); out.code != exit.Usage || !strings.Contains(out.stderr, "vendor/acme may read, query on mon-7") || !strings.Contains(out.stderr, "code: unconfirmed") {
 		t.Errorf("unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
-	if out := s.run(t, "access", "grant", "vendor/acme", "--device", "mon-9", "--for", "3s", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exitNotFound {
+	if out := s.run(t, "access", "grant", "vendor/acme", "--device", "mon-9", "--for", "3s", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exit.NotFound {
 		t.Errorf("on a device that is not there: exit code %d, %s", out.code, out.stderr)
 	}
-	if out := s.run(t, "access", "grant", "vendor/acme", "--device", "mon-7", "--for", "73h", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "72h0m0s") {
+	if out := s.run(t, "access", "grant", "vendor/acme", "--device", "mon-7", "--for", "73h", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "72h0m0s") {
 		t.Errorf("for too long: exit code %d, %s", out.code, out.stderr)
 	}
 	began := time.Now()
@@ -157,15 +158,15 @@ func grantEnds(t *testing.T, cordon string) {
 	var out outcome
 	if !eventually(func() bool { // those that were refused before are on their way out
 		out = s.run(t, "access", "end", id, "--reason", "done", "--dir", s.gw())
-		return out.code != exitUsage || strings.Contains(out.stderr, "1 of vendor/acme with mon-7")
-	}) || out.code != exitUsage {
+		return out.code != exit.Usage || strings.Contains(out.stderr, "1 of vendor/acme with mon-7")
+	}) || out.code != exit.Usage {
 		t.Errorf("unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
 	if done := s.access(t, "access", "end", strings.ToLower(id), "--reason", "done"); done.Ended != 1 {
 		t.Errorf("ended by hand: %+v", done)
 	}
 	ends(t, "the session whose grant was ended", live)
-	if out := s.run(t, "access", "end", id, "--reason", "done", "--yes", "--dir", s.gw()); out.code != exitConflict {
+	if out := s.run(t, "access", "end", id, "--reason", "done", "--yes", "--dir", s.gw()); out.code != exit.Conflict {
 		t.Errorf("ended twice: exit code %d, %s", out.code, out.stderr)
 	}
 	// A replay asks under what was granted then.
@@ -174,7 +175,7 @@ func grantEnds(t *testing.T, cordon string) {
 		t.Errorf("the replay of the same policy says %+v, %v", r, err)
 	}
 	s.must(t, "audit", "verify", "--dir", s.gw())
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }
@@ -192,7 +193,7 @@ func quarantineCuts(t *testing.T, cordon string) {
 	send(t, stays, framed(message("ORU^R01", "B1", "2.3")))
 
 	out := s.run(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "it beacons", "--dir", s.gw())
-	if out.code != exitUsage || !strings.Contains(out.stderr, "live sessions that it cuts:\n    1 of service/oie with mon-7") || strings.Contains(out.stderr, "mon-8") {
+	if out.code != exit.Usage || !strings.Contains(out.stderr, "live sessions that it cuts:\n    1 of service/oie with mon-7") || strings.Contains(out.stderr, "mon-8") {
 		t.Errorf("unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
 	began := time.Now()
@@ -226,18 +227,18 @@ func quarantineCuts(t *testing.T, cordon string) {
 	if _, answer := s.asks(t, "engine", "A3"); !strings.Contains(answer, "MSA|AR|A3") {
 		t.Errorf("under a policy that allows everything a quarantined device is answered for with %q", answer)
 	}
-	if out := s.run(t, "access", "grant", "vendor/acme", "--device", "mon-7", "--for", "1h", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exitConflict || !strings.Contains(out.stderr, "access.unread") {
+	if out := s.run(t, "access", "grant", "vendor/acme", "--device", "mon-7", "--for", "1h", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exit.Conflict || !strings.Contains(out.stderr, "access.unread") {
 		t.Errorf("a grant that no rule reads: exit code %d, %s", out.code, out.stderr)
 	}
 
-	if out := s.run(t, "access", "end", done.Facts[0].ID, "--reason", "x", "--yes", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "device release mon-7") {
+	if out := s.run(t, "access", "end", done.Facts[0].ID, "--reason", "x", "--yes", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "device release mon-7") {
 		t.Errorf("a quarantine ended as a grant is: exit code %d, %s", out.code, out.stderr)
 	}
 	s.access(t, "device", "release", "mon-7", "--reason", "reimaged")
 	if _, answer := s.asks(t, "engine", "A4"); !strings.Contains(answer, "MSA|AA|A4") {
 		t.Errorf("after the release the answer is %q", answer)
 	}
-	if out := s.run(t, "device", "release", "mon-7", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exitNotFound {
+	if out := s.run(t, "device", "release", "mon-7", "--reason", "x", "--yes", "--dir", s.gw()); out.code != exit.NotFound {
 		t.Errorf("released twice: exit code %d, %s", out.code, out.stderr)
 	}
 	if notes := s.noted(t, done.Facts[0].ID); len(notes) != 2 || !strings.HasPrefix(notes[0], "quarantine made by ") || !strings.HasPrefix(notes[1], "release ended by ") || !strings.HasSuffix(notes[1], "reason: reimaged") {
@@ -337,7 +338,7 @@ func accessUnreadable(t *testing.T, cordon string) {
 	}
 	s.explained(t, s.lastRefusal(t), "device mon-7 is quarantined")
 	for _, args := range [][]string{{"access", "list"}, {"device", "quarantine", "mon-7", "--for", "1h", "--reason", "x", "--yes"}, {"check"}} {
-		if out := s.run(t, append(args, "--dir", s.gw())...); out.code != exitChecks || !strings.Contains(out.stderr, "access.unreadable") {
+		if out := s.run(t, append(args, "--dir", s.gw())...); out.code != exit.Checks || !strings.Contains(out.stderr, "access.unreadable") {
 			t.Errorf("%v: exit code %d, %s", args, out.code, out.stderr)
 		}
 	}

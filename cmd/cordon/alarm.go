@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
 	"cordon/policy/access"
@@ -162,7 +163,7 @@ func (a *app) testAlarm(ctx context.Context) error {
 		return err
 	}
 	if len(channels) == 0 {
-		return failure{Code: "alarm.none", Message: "no channel is configured", Exit: exitNotFound, Try: []string{"alarms: { syslog: \"unix:///dev/log\" } in " + a.config()}}
+		return exit.Error{Code: "alarm.none", Message: "no channel is configured", Exit: exit.NotFound, Try: []string{"alarms: { syslog: \"unix:///dev/log\" } in " + a.config()}}
 	}
 	al := newAlarm(c, "test", alarm.Notice, "a test by "+operatorName()+": nothing is amiss")
 	var list []told
@@ -214,5 +215,5 @@ func untold(list []told) error {
 	if failed == 0 {
 		return nil
 	}
-	return failure{Code: "alarm.failed", Message: fmt.Sprintf("%d of %d channels failed", failed, len(list)), Exit: exitUnreachable, Try: []string{"what the channel's error says"}}
+	return exit.Error{Code: "alarm.failed", Message: fmt.Sprintf("%d of %d channels failed", failed, len(list)), Exit: exit.Unreachable, Try: []string{"what the channel's error says"}}
 }

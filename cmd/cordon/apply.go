@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 func applyCommand(a *app) *cobra.Command {
@@ -99,7 +100,7 @@ func (a *app) install(ctx context.Context, old, text []byte) error {
 		return err
 	}
 	done, err := a.change(ctx, "reload", changeRequest{})
-	if f, ok := errors.AsType[failure](err); ok && f.Code == "reload.unreachable" {
+	if f, ok := errors.AsType[exit.Error](err); ok && f.Code == "reload.unreachable" {
 		a.remark("no gateway is running: it takes effect at the next start")
 		return nil
 	}
@@ -136,12 +137,12 @@ func (a *app) takeBack(ctx context.Context, yes bool) error {
 		}
 		return a.showReloaded(done)
 	}
-	if f, ok := errors.AsType[failure](err); err != nil && !(ok && f.Code == "reload.unreachable") {
+	if f, ok := errors.AsType[exit.Error](err); err != nil && !(ok && f.Code == "reload.unreachable") {
 		return err
 	}
 	previous := a.config() + config.PreviousSuffix
 	if _, err := os.Stat(previous); err != nil {
-		return failure{Code: "apply.first", Exit: exitNotFound, Message: fmt.Sprintf("there is no configuration before: no file %s", previous), Try: []string{"cordon apply FILE keeps one"}, Err: err}
+		return exit.Error{Code: "apply.first", Exit: exit.NotFound, Message: fmt.Sprintf("there is no configuration before: no file %s", previous), Try: []string{"cordon apply FILE keeps one"}, Err: err}
 	}
 	old, text, err := a.proposed(previous, yes)
 	if err != nil {
@@ -162,7 +163,7 @@ func (a *app) confirmTrial(ctx context.Context) error {
 		return err
 	}
 	if now.Config == nil {
-		return failure{Code: "apply.none", Exit: exitNotFound, Message: "no configuration is on trial", Try: []string{"cordon audit tail says what became of the last one"}}
+		return exit.Error{Code: "apply.none", Exit: exit.NotFound, Message: "no configuration is on trial", Try: []string{"cordon audit tail says what became of the last one"}}
 	}
 	// The file decides: once it is the configuration on trial, the gateway keeps that, also if
 	// it hears no more of this command.
@@ -207,7 +208,7 @@ func (a *app) askFirst(old, text []byte) error {
 		return proposed(err)
 	}
 	if fixed := needRestart(before, after); len(fixed) > 0 {
-		return failure{Code: "reload.restart", Exit: exitConflict, Message: "a running gateway cannot change " + strings.Join(fixed, ", "), Try: []string{"stop it, edit " + a.config() + ", start it"}}
+		return exit.Error{Code: "reload.restart", Exit: exit.Conflict, Message: "a running gateway cannot change " + strings.Join(fixed, ", "), Try: []string{"stop it, edit " + a.config() + ", start it"}}
 	}
 	out := changeJSON{Schema: "cordon.change/v1", Handover: append([]string{}, needHandover(before, after)...), Cut: []string{}, Devices: changedDevices(before, after), Lines: lineChanges(old, text)}
 	for i := range before.Devices {
@@ -236,7 +237,7 @@ func (a *app) askFirst(old, text []byte) error {
 		}
 	}
 	if len(out.Lines) == 0 {
-		return failure{Code: "apply.same", Exit: exitConflict, Message: "it is the configuration already", Try: []string{"cordon reload"}}
+		return exit.Error{Code: "apply.same", Exit: exit.Conflict, Message: "it is the configuration already", Try: []string{"cordon reload"}}
 	}
 	return a.confirm("This brings it into force.", "apply")
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // tellApply tries configurations that are not meant to stay.
@@ -53,7 +55,7 @@ func accessCut(t *testing.T, cordon string) {
 	file := s.edited(t, s.listen, other)
 
 	shown := s.run(t, "apply", file, "--confirm", "3s", "--dir", s.gw())
-	if shown.code != exitUsage || !strings.Contains(shown.stdout, "+ ") || !strings.Contains(shown.stdout, other) || !strings.Contains(shown.stderr, "a new process takes over") {
+	if shown.code != exit.Usage || !strings.Contains(shown.stdout, "+ ") || !strings.Contains(shown.stdout, other) || !strings.Contains(shown.stderr, "a new process takes over") {
 		t.Errorf("without --yes: exit code %d: %s%s", shown.code, shown.stdout, shown.stderr)
 	}
 	if !s.reached(t, s.listen) {
@@ -63,7 +65,7 @@ func accessCut(t *testing.T, cordon string) {
 	if s.reached(t, s.listen) || !s.reached(t, other) {
 		t.Error("the configuration on trial is not in force")
 	}
-	if out := s.run(t, "apply", file, "--confirm", "1m", "--yes", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "apply.pending") {
+	if out := s.run(t, "apply", file, "--confirm", "1m", "--yes", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stderr, "apply.pending") {
 		t.Errorf("a second trial: exit code %d: %s", out.code, out.stderr)
 	}
 	if !eventually(func() bool { return s.reached(t, s.listen) }) {
@@ -75,7 +77,7 @@ func accessCut(t *testing.T, cordon string) {
 	if answer := send(t, stays, framed(message("ORU^R01", "A2", "2.5.1"))); !strings.Contains(answer, "MSA|AA|A2") {
 		t.Errorf("the session from before got %q", answer)
 	}
-	if out := s.run(t, "confirm", "--dir", s.gw()); out.code != exitNotFound || !strings.Contains(out.stderr, "apply.none") {
+	if out := s.run(t, "confirm", "--dir", s.gw()); out.code != exit.NotFound || !strings.Contains(out.stderr, "apply.none") {
 		t.Errorf("a late confirmation: exit code %d: %s", out.code, out.stderr)
 	}
 	if s.mentioned(t, "a configuration is on trial for") != 1 || s.mentioned(t, "rolled back: nobody has confirmed it") != 1 {
@@ -146,7 +148,7 @@ func appliedAndBack(t *testing.T, cordon string) {
 	}
 	defer blocker.Close()
 	taken := s.edited(t, s.listen, blocker.Addr().String())
-	if out := s.run(t, "apply", taken, "--yes", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "address already in use") {
+	if out := s.run(t, "apply", taken, "--yes", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stderr, "address already in use") {
 		t.Errorf("a listener that is taken: exit code %d: %s", out.code, out.stderr)
 	}
 	if now, _ := os.ReadFile(file); string(now) != string(before) || !s.reached(t, s.listen) {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"cordon/cmd/cordon/exit"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -101,7 +103,7 @@ func silence(tty *os.File) (back func(), err error) {
 		select {
 		case <-interrupted:
 			unix.IoctlSetTermios(fd, unix.TCSETS, was)
-			os.Exit(exitFailed)
+			os.Exit(exit.Failed)
 		case <-done:
 		}
 	}()

@@ -18,6 +18,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
@@ -190,7 +191,7 @@ func loadPolicy(c *config.Config) (*rego.Engine, error) {
 		return nil, policyFailure(problems)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, failure{Code: "policy.missing", Message: fmt.Sprintf("open policy %q: no such folder", c.Policy.Dir), Exit: exitNotFound,
+		return nil, exit.Error{Code: "policy.missing", Message: fmt.Sprintf("open policy %q: no such folder", c.Policy.Dir), Exit: exit.NotFound,
 			Try: []string{"cordon init writes a policy to start from", "point policy.dir to yours"}, Err: err}
 	}
 	return engine, err
@@ -200,7 +201,7 @@ func openAuthority(c *config.Config) (*ca.Authority, error) {
 	dir := filepath.Join(c.Gateway.State, caDir)
 	authority, err := ca.Open(dir, ca.Limits{TTL: c.Identity.CA.LeafTTL, MaxTTL: max(c.Identity.CA.LeafTTL, 24*time.Hour)})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, failure{Code: "ca.missing", Message: err.Error(), Exit: exitNotFound, Try: []string{"cordon init DIR makes one", "restore gateway.state from its backup"}, Err: err}
+		return nil, exit.Error{Code: "ca.missing", Message: err.Error(), Exit: exit.NotFound, Try: []string{"cordon init DIR makes one", "restore gateway.state from its backup"}, Err: err}
 	}
 	if err == nil && authority.TrustDomain() != c.Identity.TrustDomain {
 		return nil, config.Faults{c.Fault("config.trust_domain.mismatch", fmt.Sprintf("trust domain %q is not that of the authority in %s, %q", c.Identity.TrustDomain, dir, authority.TrustDomain()),

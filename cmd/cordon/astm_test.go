@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/astm"
 )
 
@@ -184,7 +185,7 @@ func tellASTM(t *testing.T, cordon string) {
 	if results, err := host.Receive(); err != nil || results[2] != `O|1|S-55||^^^GLU\^^^NA` {
 		t.Errorf("the results behind the refused ones are %q, %v", results, err)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

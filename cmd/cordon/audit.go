@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 )
@@ -33,7 +34,7 @@ func (a *app) openLog() (*audit.Reader, *config.Config, error) {
 	}
 	r, err := audit.OpenReader(c.Audit.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = failure{Code: "audit.missing", Message: fmt.Sprintf("no audit log in %s yet", c.Audit.Dir), Exit: exitNotFound, Try: []string{"cordon run -c " + a.config()}, Err: err}
+		err = exit.Error{Code: "audit.missing", Message: fmt.Sprintf("no audit log in %s yet", c.Audit.Dir), Exit: exit.NotFound, Try: []string{"cordon run -c " + a.config()}, Err: err}
 	}
 	return r, c, err
 }
@@ -111,7 +112,7 @@ func find(r *audit.Reader, name string) (audit.Entry, error) {
 		e, err = r.ByCode(name)
 	}
 	if errors.Is(err, audit.ErrNoEntry) {
-		err = failure{Code: "audit.no_entry", Message: err.Error(), Exit: exitNotFound, Try: []string{"cordon audit tail"}, Err: err}
+		err = exit.Error{Code: "audit.no_entry", Message: err.Error(), Exit: exit.NotFound, Try: []string{"cordon audit tail"}, Err: err}
 	}
 	return e, err
 }
@@ -146,7 +147,7 @@ against somebody who could replace both: give the one you kept with --key.`,
 			}
 			report, err := audit.Verify(cfg.Audit.Dir, key, options)
 			if damage, ok := errors.AsType[*audit.Damage](err); ok {
-				return failure{Code: "audit.damaged", Message: err.Error(), Exit: exitChecks, Err: damage,
+				return exit.Error{Code: "audit.damaged", Message: err.Error(), Exit: exit.Checks, Err: damage,
 					Try: []string{"keep a copy of the log as it is", fmt.Sprintf("cordon audit show %d", damage.Index)}}
 			}
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -136,11 +137,11 @@ func (a *app) backup(ctx context.Context, file string, to *sealing) error {
 // checkTarget refuses a place where the backup would be in the next one, or over something.
 func checkTarget(file string, c *config.Config) error {
 	if exists(file) {
-		return failure{Code: "backup.exists", Message: file + " exists already, and nothing is overwritten", Exit: exitConflict, Try: []string{"another name, such as one with the date"}}
+		return exit.Error{Code: "backup.exists", Message: file + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"another name, such as one with the date"}}
 	}
 	for _, dir := range []string{c.Gateway.State, c.Audit.Dir, c.Policy.Dir} {
 		if _, inside := within(dir, file); inside {
-			return failure{Code: "backup.inside", Message: fmt.Sprintf("%s is inside %s, which is what is backed up", file, dir), Exit: exitUsage, Try: []string{"another disk, and better another machine"}}
+			return exit.Error{Code: "backup.inside", Message: fmt.Sprintf("%s is inside %s, which is what is backed up", file, dir), Exit: exit.Usage, Try: []string{"another disk, and better another machine"}}
 		}
 	}
 	return nil
@@ -158,7 +159,7 @@ func writeWhole(file string, fill func(io.Writer) error) (err error) {
 		return err
 	}
 	if exists(file) {
-		return failure{Code: "backup.exists", Message: file + " exists by now, and nothing is overwritten", Exit: exitConflict}
+		return exit.Error{Code: "backup.exists", Message: file + " exists by now, and nothing is overwritten", Exit: exit.Conflict}
 	}
 	if err := os.Rename(out.Name(), file); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/backup"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -43,16 +44,16 @@ func badBackups(t *testing.T, cordon string) {
 		says string
 	}
 	cases := []bad{
-		{"cut.backup --identity ward.key", exitChecks, "backup.damaged"},
-		{"zip.backup --identity ward.key", exitChecks, "backup.damaged"},
-		{"missing.backup --identity ward.key", exitNotFound, "file.missing"},
-		{"good.backup --identity other.key", exitDenied, "backup.key"},
-		{"good.backup --identity ward.pub", exitUsage, "backup.identity"},
-		{"good.backup --passphrase-file phrase", exitDenied, "backup.key"},
-		{"phrase.backup --passphrase-file short", exitDenied, "backup.key"},
-		{"phrase.backup --identity ward.key", exitDenied, "backup.key"},
-		{"good.backup", exitUsage, "usage"},
-		{"stranger.backup --identity ward.key --key key.pub", exitChecks, "backup.signature"},
+		{"cut.backup --identity ward.key", exit.Checks, "backup.damaged"},
+		{"zip.backup --identity ward.key", exit.Checks, "backup.damaged"},
+		{"missing.backup --identity ward.key", exit.NotFound, "file.missing"},
+		{"good.backup --identity other.key", exit.Denied, "backup.key"},
+		{"good.backup --identity ward.pub", exit.Usage, "backup.identity"},
+		{"good.backup --passphrase-file phrase", exit.Denied, "backup.key"},
+		{"phrase.backup --passphrase-file short", exit.Denied, "backup.key"},
+		{"phrase.backup --identity ward.key", exit.Denied, "backup.key"},
+		{"good.backup", exit.Usage, "usage"},
+		{"stranger.backup --identity ward.key --key key.pub", exit.Checks, "backup.signature"},
 	}
 	for at := range 8 {
 		cases = append(cases, bad{fmt.Sprintf("flip%d.backup --identity ward.key", at), 0, "backup."})
@@ -60,7 +61,7 @@ func badBackups(t *testing.T, cordon string) {
 	for _, c := range cases {
 		for _, command := range []string{"backup verify", "restore --dir new"} {
 			out := s.run(t, strings.Fields(command+" "+c.args)...)
-			if c.code == 0 && out.code != exitChecks && out.code != exitDenied || c.code != 0 && out.code != c.code || !strings.Contains(out.stderr, "code: "+c.says) || exists(s.path("new")) {
+			if c.code == 0 && out.code != exit.Checks && out.code != exit.Denied || c.code != 0 && out.code != c.code || !strings.Contains(out.stderr, "code: "+c.says) || exists(s.path("new")) {
 				t.Errorf("%s %s exits with %d: %s", command, c.args, out.code, out.stderr)
 			}
 		}
@@ -73,7 +74,7 @@ func badBackups(t *testing.T, cordon string) {
 			t.Errorf("backup %s exits with %d: %s", args, out.code, out.stderr)
 		}
 	}
-	if out := s.run(t, "restore", "good.backup", "--identity", "ward.key"); out.code != exitUsage {
+	if out := s.run(t, "restore", "good.backup", "--identity", "ward.key"); out.code != exit.Usage {
 		t.Errorf("restore without --dir exits with %d: %s", out.code, out.stderr)
 	}
 	// A log that is damaged is not carried on.
@@ -83,7 +84,7 @@ func badBackups(t *testing.T, cordon string) {
 	if err := os.WriteFile(log, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", "gw"); out.code == exitDone || exists(s.path("x.backup")) {
+	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", "gw"); out.code == exit.Done || exists(s.path("x.backup")) {
 		t.Errorf("with a damaged log backup exits with %d: %s", out.code, out.stderr)
 	}
 }
@@ -198,7 +199,7 @@ func forgedBackups(t *testing.T, cordon string) {
 		forge(c.name, c.change, c.sign)
 		out := s.run(t, "restore", c.name+".backup", "--dir", "new", "--identity", "ward.key", "--yes")
 		if c.code == "" {
-			if out.code != exitDone {
+			if out.code != exit.Done {
 				t.Fatalf("%s: it exits with %d: %s", c.name, out.code, out.stderr)
 			}
 			if err := os.RemoveAll(s.path("new")); err != nil {
@@ -206,7 +207,7 @@ func forgedBackups(t *testing.T, cordon string) {
 			}
 			continue
 		}
-		if out.code == exitDone || !strings.Contains(out.stderr, "code: "+c.code) || exists(s.path("new")) || exists(target) {
+		if out.code == exit.Done || !strings.Contains(out.stderr, "code: "+c.code) || exists(s.path("new")) || exists(target) {
 			t.Errorf("%s: it exits with %d: %s", c.name, out.code, out.stderr)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -35,7 +37,7 @@ func backupFullDisk(t *testing.T, cordon string) {
 	}
 	mount(16)
 	out := s.run(t, "backup", filepath.Join(small, "x.backup"), "--recipients-file", "ward.pub", "--dir", s.gw())
-	if left, _ := os.ReadDir(small); out.code != exitFailed || !strings.Contains(out.stderr, "no space left") || len(left) > 0 {
+	if left, _ := os.ReadDir(small); out.code != exit.Failed || !strings.Contains(out.stderr, "no space left") || len(left) > 0 {
 		t.Errorf("a backup to a full disk exits with %d, leaves %v: %s", out.code, left, out.stderr)
 	}
 	unmount()
@@ -50,7 +52,7 @@ func backupFullDisk(t *testing.T, cordon string) {
 			t.Fatal(err)
 		}
 		out := s.run(t, "restore", file, "--dir", dir, "--identity", "ward.key", "--yes")
-		if out.code != exitFailed || !strings.Contains(out.stderr, "space") && !strings.Contains(out.stderr, "free") {
+		if out.code != exit.Failed || !strings.Contains(out.stderr, "space") && !strings.Contains(out.stderr, "free") {
 			t.Errorf("a restore with %d KiB exits with %d: %s", room, out.code, out.stderr)
 		}
 		if is := tree(t, small); len(is) != 1 || is["gw/cordon.yaml"] != "of another" {
@@ -72,7 +74,7 @@ func restoreUndone(t *testing.T, cordon string) {
 	}
 	before := tree(t, s.gw())
 	out := s.run(t, "restore", file, "--dir", s.gw(), "--identity", "ward.key", "--yes")
-	if out.code != exitFailed || !equalTrees(before, tree(t, s.gw())) {
+	if out.code != exit.Failed || !equalTrees(before, tree(t, s.gw())) {
 		t.Errorf("it exits with %d, and the gateway is not as it was: %s", out.code, out.stderr)
 	}
 	if err := unix.Unmount(policy, 0); err != nil {
@@ -110,7 +112,7 @@ func restoredForUser(t *testing.T, cordon string) {
 			t.Fatal(err)
 		}
 	}
-	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "backup.user") {
+	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "backup.user") {
 		t.Errorf("where nothing runs, root's backup exits with %d: %s", out.code, out.stderr)
 	}
 	out := t.TempDir()

@@ -18,6 +18,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -103,7 +104,7 @@ func ownState(c *config.Config) error {
 		return err
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && s.Uid != 0 {
-		return failure{Code: "backup.user", Exit: exitUsage, Message: fmt.Sprintf("no gateway runs, and its state belongs to %s: what root writes there %[1]s could not read", userName(int(s.Uid))),
+		return exit.Error{Code: "backup.user", Exit: exit.Usage, Message: fmt.Sprintf("no gateway runs, and its state belongs to %s: what root writes there %[1]s could not read", userName(int(s.Uid))),
 			Try: []string{fmt.Sprintf("sudo -u %s cordon backup …, with a FILE where %[1]s may write", userName(int(s.Uid))), "start the gateway first"}}
 	}
 	return nil
@@ -118,7 +119,7 @@ func freeze(c *config.Config, log book, q *freezeRequest, by string) (*frozen, e
 	defer cancel()
 	receipt, err := log.Append(ctx, audit.Entry{Kind: audit.KindBackup, Note: fmt.Sprintf("begun by %s, keys included, for %s to open", by, strings.Join(q.For, ", "))})
 	if err != nil {
-		return nil, failure{Code: "backup.unrecorded", Message: "the audit log cannot be written, so there is no backup", Err: err, Try: []string{"cordon doctor", "free space where the log is"}}
+		return nil, exit.Error{Code: "backup.unrecorded", Message: "the audit log cannot be written, so there is no backup", Err: err, Try: []string{"cordon doctor", "free space where the log is"}}
 	}
 	f := &frozen{Entry: receipt.Index, By: by, Made: time.Now().UTC().Truncate(time.Second)}
 	if f.Checkpoint, err = log.Checkpoint(); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // The folders of a backup. What lies in one goes to where the configuration in the backup says,
@@ -54,7 +55,7 @@ func (a *app) readSources(c *config.Config) ([]sourceFile, error) {
 		}
 		before = again
 	}
-	return nil, failure{Code: "backup.edited", Exit: exitConflict, Message: "somebody is editing the configuration or the policy", Err: err, Try: []string{"the same command when they are done"}}
+	return nil, exit.Error{Code: "backup.edited", Exit: exit.Conflict, Message: "somebody is editing the configuration or the policy", Err: err, Try: []string{"the same command when they are done"}}
 }
 
 func sameSource(a, b sourceFile) bool { return a.File == b.File && bytes.Equal(a.text, b.text) }
@@ -224,7 +225,7 @@ func checkLayout(file string, c *config.Config) error {
 		{"audit.dir", c.Audit.Dir, c.Policy.Dir, "policy.dir"},
 	} {
 		if _, inside := within(x.dir, x.holds); inside {
-			return failure{Code: "backup.layout", Exit: exitConflict, Message: fmt.Sprintf("%s is inside %s, %s", x.what, x.name, x.dir), Try: []string{"a directory of its own for each, as cordon init makes them"}}
+			return exit.Error{Code: "backup.layout", Exit: exit.Conflict, Message: fmt.Sprintf("%s is inside %s, %s", x.what, x.name, x.dir), Try: []string{"a directory of its own for each, as cordon init makes them"}}
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/backup"
+	"cordon/cmd/cordon/exit"
 )
 
 // sealing is for whom a backup is to be sealed.
@@ -40,7 +41,7 @@ func (s *sealing) recipients(a *app) (backup.Recipients, error) {
 		}
 		to, err := backup.PassphraseRecipient(text)
 		if err != nil {
-			err = failure{Code: "backup.passphrase", Message: err.Error(), Exit: exitUsage, Err: err, Try: []string{"five words that do not belong together", "cordon backup keygen, which nobody can guess"}}
+			err = exit.Error{Code: "backup.passphrase", Message: err.Error(), Exit: exit.Usage, Err: err, Try: []string{"five words that do not belong together", "cordon backup keygen, which nobody can guess"}}
 		}
 		return to, err
 	}
@@ -53,12 +54,12 @@ func (s *sealing) recipients(a *app) (backup.Recipients, error) {
 		lines += "\n" + string(text)
 	}
 	if lines == "" {
-		return backup.Recipients{}, failure{Code: "backup.recipient", Message: "the backup would hold the authority's keys, and nobody is named who may open it", Exit: exitUsage,
+		return backup.Recipients{}, exit.Error{Code: "backup.recipient", Message: "the backup would hold the authority's keys, and nobody is named who may open it", Exit: exit.Usage,
 			Try: []string{"--recipients-file FILE, from cordon backup keygen", "--passphrase"}}
 	}
 	to, err := backup.ParseRecipients(strings.NewReader(lines))
 	if err != nil {
-		err = failure{Code: "backup.recipient", Message: err.Error(), Exit: exitUsage, Err: err, Try: []string{"cordon backup keygen makes one"}}
+		err = exit.Error{Code: "backup.recipient", Message: err.Error(), Exit: exit.Usage, Err: err, Try: []string{"cordon backup keygen makes one"}}
 	}
 	return to, err
 }
@@ -102,7 +103,7 @@ func (o *unsealing) identities(a *app) (with backup.Identities, key string, err 
 	}
 	defer f.Close()
 	if with, err = backup.ParseIdentities(f); err != nil {
-		err = failure{Code: "backup.identity", Message: fmt.Sprintf("%s: %v", o.identity, err), Exit: exitUsage, Err: err, Try: []string{"the file ending in .key, not the one in .pub"}}
+		err = exit.Error{Code: "backup.identity", Message: fmt.Sprintf("%s: %v", o.identity, err), Exit: exit.Usage, Err: err, Try: []string{"the file ending in .key, not the one in .pub"}}
 	}
 	return with, key, err
 }
@@ -123,7 +124,7 @@ func (a *app) passphrase(file string, isNew bool) (string, error) {
 		return "", err
 	}
 	if isNew && len(list) == 2 && list[0] != list[1] {
-		return "", failure{Code: "backup.passphrase", Message: "the two are not the same", Exit: exitUsage, Try: []string{"again"}}
+		return "", exit.Error{Code: "backup.passphrase", Message: "the two are not the same", Exit: exit.Usage, Try: []string{"again"}}
 	}
 	return list[0], nil
 }
@@ -147,7 +148,7 @@ age-keygen will do as well.`,
 func (a *app) backupKeygen(out string) error {
 	for _, file := range []string{out + ".key", out + ".pub"} {
 		if exists(file) {
-			return failure{Code: "backup.exists", Message: file + " exists already, and nothing is overwritten", Exit: exitConflict, Try: []string{"--out another name"}}
+			return exit.Error{Code: "backup.exists", Message: file + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another name"}}
 		}
 	}
 	private, public, err := backup.NewIdentity()
@@ -179,7 +180,7 @@ func (a *app) askHidden(what string, times int) (list []string, err error) {
 	if !isFile || !a.terminal(in) {
 		line, err := readLine(a.stdin)
 		if err != nil {
-			return nil, failure{Code: "backup.passphrase", Message: "no passphrase is given", Exit: exitUsage, Err: err, Try: []string{"--passphrase-file FILE"}}
+			return nil, exit.Error{Code: "backup.passphrase", Message: "no passphrase is given", Exit: exit.Usage, Err: err, Try: []string{"--passphrase-file FILE"}}
 		}
 		return []string{line}, nil
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // restoredOver: what is there is shown, kept beside, and no longer counts.
@@ -23,13 +25,13 @@ func restoredOver(t *testing.T, cordon string) {
 	before := tree(t, s.gw())
 
 	d := s.serve(t)
-	if out := s.run(t, "restore", file, "--dir", s.gw(), "--identity", "ward.key", "--yes"); out.code != exitConflict || !strings.Contains(out.stderr, "restore.running") {
+	if out := s.run(t, "restore", file, "--dir", s.gw(), "--identity", "ward.key", "--yes"); out.code != exit.Conflict || !strings.Contains(out.stderr, "restore.running") {
 		t.Errorf("over a running gateway it exits with %d: %s", out.code, out.stderr)
 	}
 	d.stop(t)
 	out := s.run(t, "restore", file, "--dir", s.gw(), "--identity", "ward.key")
 	for _, want := range []string{"believed again", "would end\t" + quarantine, "would be in force\t" + grant, "are not in the backup"} {
-		if out.code != exitUsage || !strings.Contains(out.stdout, want) {
+		if out.code != exit.Usage || !strings.Contains(out.stdout, want) {
 			t.Errorf("unasked it exits with %d and says %s%s, want %q", out.code, out.stdout, out.stderr, want)
 		}
 	}
@@ -105,9 +107,9 @@ func restoredApart(t *testing.T, cordon string) {
 		flags, says string
 		code        int
 	}{
-		{"", "--state " + filepath.Join(apart, "state"), exitUsage},
-		{"--state new/state", "--audit " + filepath.Join(apart, "log"), exitUsage},
-		{"--state new/state --audit new/log", "--outside", exitUsage},
+		{"", "--state " + filepath.Join(apart, "state"), exit.Usage},
+		{"--state new/state", "--audit " + filepath.Join(apart, "log"), exit.Usage},
+		{"--state new/state --audit new/log", "--outside", exit.Usage},
 	} {
 		if out := s.run(t, append(open, strings.Fields(c.flags)...)...); out.code != c.code || !strings.Contains(out.stderr, c.says) || exists(s.path("new")) {
 			t.Errorf("with %q it exits with %d: %s", c.flags, out.code, out.stderr)
@@ -117,7 +119,7 @@ func restoredApart(t *testing.T, cordon string) {
 		t.Error("something was written that was not named")
 	}
 	// A drill beside it: the state and the log go elsewhere, the configuration says so. The policy is moved aside.
-	if out := s.run(t, append(open, "--state", "drill/state", "--audit", "drill/log", "--outside", "--yes")...); out.code != exitDone {
+	if out := s.run(t, append(open, "--state", "drill/state", "--audit", "drill/log", "--outside", "--yes")...); out.code != exit.Done {
 		t.Fatalf("it exits with %d: %s", out.code, out.stderr)
 	}
 	if text := readText(t, s.path("new/cordon.yaml")); !strings.Contains(text, s.path("drill/state")) || !strings.Contains(text, s.path("drill/log")) {

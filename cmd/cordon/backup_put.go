@@ -12,6 +12,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -106,7 +107,7 @@ func (f *frozen) putLog(w *backup.Writer, c *config.Config, o owners) (entries i
 		return w.Add(file, bytes.NewReader(content))
 	})
 	if damage, ok := errors.AsType[*audit.Damage](err); ok {
-		return 0, failure{Code: "audit.damaged", Message: "the log is damaged, and a gateway restored from it would not start: " + damage.Error(), Exit: exitChecks, Err: damage,
+		return 0, exit.Error{Code: "audit.damaged", Message: "the log is damaged, and a gateway restored from it would not start: " + damage.Error(), Exit: exit.Checks, Err: damage,
 			Try: []string{"cordon audit verify shows what is damaged", "keep a copy of the directory as it is"}}
 	}
 	return entries, err

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -188,7 +189,7 @@ func restoredElsewhere(t *testing.T, cordon string) {
 	}
 	there.write(t, "then", done.Checkpoint)
 	there.must(t, "audit", "verify", "--dir", there.gw(), "--checkpoint", "then")
-	if out := there.run(t, "audit", "verify", "--dir", there.gw(), "--checkpoint", "later"); out.code != exitChecks {
+	if out := there.run(t, "audit", "verify", "--dir", there.gw(), "--checkpoint", "later"); out.code != exit.Checks {
 		t.Errorf("against a later checkpoint of the lost log verify exits with %d: %s", out.code, out.stdout+out.stderr)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -144,7 +145,7 @@ func (x *examined) check(key string, log *audit.CopyCheck) error {
 	}
 	text, err := audit.CheckSigned(x.Signature, key)
 	if err != nil || text != x.Text {
-		return failure{Code: "backup.signature", Message: "the log's key has not signed it", Exit: exitChecks, Err: err, Try: []string{"find out who could write there"}}
+		return exit.Error{Code: "backup.signature", Message: "the log's key has not signed it", Exit: exit.Checks, Err: err, Try: []string{"find out who could write there"}}
 	}
 	if strings.TrimSpace(key) != strings.TrimSpace(x.Log.Key) || report.Size != x.Log.Entries || !bytes.Contains([]byte(x.Log.Checkpoint), fmt.Appendf(nil, "\n%d\n", report.Size)) {
 		return notGateway(fmt.Errorf("its log is not the one that its manifest names"))
@@ -165,19 +166,19 @@ func notLog(err error) error {
 }
 
 func notGateway(err error) error {
-	return failure{Code: "backup.content", Message: err.Error(), Exit: exitChecks, Err: err, Try: []string{"another backup"}}
+	return exit.Error{Code: "backup.content", Message: err.Error(), Exit: exit.Checks, Err: err, Try: []string{"another backup"}}
 }
 
 // refusedBackup says of a backup that cannot be used why, and what to try.
 func refusedBackup(err error) error {
-	if _, ok := errors.AsType[failure](err); ok {
+	if _, ok := errors.AsType[exit.Error](err); ok {
 		return err
 	}
-	f := failure{Message: err.Error(), Exit: exitChecks, Err: err}
+	f := exit.Error{Message: err.Error(), Exit: exit.Checks, Err: err}
 	damage, damaged := errors.AsType[*audit.Damage](err)
 	switch {
 	case errors.Is(err, backup.ErrKey):
-		f.Code, f.Exit, f.Try = "backup.key", exitDenied, []string{"the private key of whom it was sealed for", "--passphrase, if it was sealed with one"}
+		f.Code, f.Exit, f.Try = "backup.key", exit.Denied, []string{"the private key of whom it was sealed for", "--passphrase, if it was sealed with one"}
 	case errors.Is(err, audit.ErrOtherLog):
 		f.Code, f.Try = "backup.signature", []string{"find out who could write there", "the key of the gateway that it is of"}
 	case damaged:

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/access"
 )
 
@@ -130,7 +131,7 @@ func (a *app) askOpening(c *config.Config, o *openFlags) error {
 		}
 		var err error
 		if *q.value, err = a.ask(q.question, q.offered); errors.Is(err, errNobody) {
-			return failure{Code: "usage.flag", Message: "--" + q.flag + " is not given", Exit: exitUsage, Try: []string{"cordon break-glass open --help"}}
+			return exit.Error{Code: "usage.flag", Message: "--" + q.flag + " is not given", Exit: exit.Usage, Try: []string{"cordon break-glass open --help"}}
 		} else if err != nil {
 			return err
 		}
@@ -141,7 +142,7 @@ func (a *app) askOpening(c *config.Config, o *openFlags) error {
 	for o.person == "" {
 		var err error
 		if o.person, err = a.ask("Your name, as in nurse.ito", nil); errors.Is(err, errNobody) {
-			return failure{Code: "usage.flag", Message: "--person is not given", Exit: exitUsage, Try: []string{"--person nurse.ito"}}
+			return exit.Error{Code: "usage.flag", Message: "--person is not given", Exit: exit.Usage, Try: []string{"--person nurse.ito"}}
 		} else if err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func (a *app) askOpening(c *config.Config, o *openFlags) error {
 func newCertificate(out string) error {
 	for _, path := range []string{out + ".pem", out + ".key"} {
 		if _, err := os.Lstat(path); err == nil {
-			return failure{Code: "cert.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exitConflict, Try: []string{"--out with another name"}}
+			return exit.Error{Code: "cert.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exit.Conflict, Try: []string{"--out with another name"}}
 		}
 	}
 	return writable(out)
@@ -181,7 +182,7 @@ func deviceIDs(c *config.Config) (ids []string) {
 func (a *app) askEmergency(ctx context.Context, c *config.Config, r *emergencyRequest, done *emergencyAnswer) error {
 	err := askGateway(ctx, c.Gateway.State, "emergency", r, done, reloadTimeout)
 	if errors.Is(err, errNoGateway) {
-		err = failure{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exitUnreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
+		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	return err
 }
@@ -200,7 +201,7 @@ func (a *app) showOpened(o *openFlags, done *emergencyAnswer) error {
 	if done.Issued != nil {
 		var err error
 		if files, err = writeIdentity(o.out, done.Issued); err != nil {
-			return failure{Code: "break_glass.certificate", Message: fmt.Sprintf("%s is open, and its certificate could not be written: %v", done.Fact.ID, err), Err: err, Try: []string{"cordon break-glass close " + done.Fact.ID, "open it again with --out elsewhere"}}
+			return exit.Error{Code: "break_glass.certificate", Message: fmt.Sprintf("%s is open, and its certificate could not be written: %v", done.Fact.ID, err), Err: err, Try: []string{"cordon break-glass close " + done.Fact.ID, "open it again with --out elsewhere"}}
 		}
 	}
 	warn := ""

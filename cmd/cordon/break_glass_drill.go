@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 func breakGlassDrillCommand(a *app) *cobra.Command {
@@ -65,7 +66,7 @@ func (a *app) drill(ctx context.Context, device string, by *badge) error {
 	var done drillAnswer
 	err = askGateway(ctx, c.Gateway.State, "drill", r, &done, reloadTimeout)
 	if errors.Is(err, errNoGateway) {
-		err = failure{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exitUnreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
+		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func (a *app) showDrill(done *drillAnswer) error {
 		return err
 	}
 	if n := len(done.Channels); n < 2 {
-		return failure{Code: "alarm.few", Message: fmt.Sprintf("%d of the two channels for alarms is configured", n), Exit: exitFindings, Try: []string{"alarms: { syslog: …, webhook: … } in " + a.config()}}
+		return exit.Error{Code: "alarm.few", Message: fmt.Sprintf("%d of the two channels for alarms is configured", n), Exit: exit.Findings, Try: []string{"alarms: { syslog: …, webhook: … } in " + a.config()}}
 	}
 	return nil
 }

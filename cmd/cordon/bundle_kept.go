@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
@@ -55,7 +56,7 @@ func (k keptBundles) inForce() (*chosen, error) {
 		err = fmt.Errorf("revision %d of at most %d", in.Revision, in.Highest)
 	}
 	if err != nil {
-		return nil, failure{Code: "bundle.state", Exit: exitChecks, Message: fmt.Sprintf("read which bundle is in force from %q: %v", k.dir, err), Err: err,
+		return nil, exit.Error{Code: "bundle.state", Exit: exit.Checks, Message: fmt.Sprintf("read which bundle is in force from %q: %v", k.dir, err), Err: err,
 			Try: []string{"restore gateway.state from its backup"}}
 	}
 	return &in, nil
@@ -69,7 +70,7 @@ func (k keptBundles) path(revision uint64) string {
 func (k keptBundles) delivery(revision uint64) (rego.Delivery, error) {
 	d, err := readDelivery(k.path(revision))
 	if errors.Is(err, fs.ErrNotExist) {
-		err = failure{Code: "bundle.missing", Exit: exitNotFound, Message: fmt.Sprintf("bundle revision %d is not kept in %s", revision, k.dir), Err: err,
+		err = exit.Error{Code: "bundle.missing", Exit: exit.NotFound, Message: fmt.Sprintf("bundle revision %d is not kept in %s", revision, k.dir), Err: err,
 			Try: []string{"cordon policy bundle status shows which are", "cordon policy bundle load FILE --rollback-to " + strconv.FormatUint(revision, 10)}}
 	}
 	return d, err

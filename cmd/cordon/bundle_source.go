@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -35,7 +36,7 @@ func openBundleSource(b *config.Bundle, keys *rego.BundleKeys) (bundleSource, er
 		}
 		trust.RootCAs = x509.NewCertPool()
 		if !trust.RootCAs.AppendCertsFromPEM(text) {
-			return nil, failure{Code: "bundle.trust", Exit: exitChecks, Message: fmt.Sprintf("%s holds no certificate in PEM", b.TrustFile)}
+			return nil, exit.Error{Code: "bundle.trust", Exit: exit.Checks, Message: fmt.Sprintf("%s holds no certificate in PEM", b.TrustFile)}
 		}
 	}
 	if b.Certificate != "" {
@@ -80,7 +81,7 @@ func (l localBundles) Fetch(context.Context) (rego.Delivery, error) {
 		}
 	}
 	if best == "" {
-		return rego.Delivery{}, failure{Code: "bundle.none", Exit: exitNotFound, Message: fmt.Sprintf("no bundle (*%s) in %s", bundleExt, string(l)), Err: fs.ErrNotExist,
+		return rego.Delivery{}, exit.Error{Code: "bundle.none", Exit: exit.NotFound, Message: fmt.Sprintf("no bundle (*%s) in %s", bundleExt, string(l)), Err: fs.ErrNotExist,
 			Try: []string{"copy NAME" + bundleExt + " and NAME" + bundleExt + rego.DetachedSuffix + " there"}}
 	}
 	return readDelivery(best)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // openTaken opens the bundle that was taken last, as the policy that decides.
@@ -15,7 +16,7 @@ func openTaken(c *config.Config) (*policySource, error) {
 	}
 	last, err := b.last()
 	if err == nil && last == nil {
-		err = failure{Code: "bundle.none", Exit: exitNotFound, Message: "no bundle was taken yet, so there is no policy", Try: []string{"cordon run fetches one", "cordon policy bundle load FILE"}}
+		err = exit.Error{Code: "bundle.none", Exit: exit.NotFound, Message: "no bundle was taken yet, so there is no policy", Try: []string{"cordon run fetches one", "cordon policy bundle load FILE"}}
 	}
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -110,7 +111,7 @@ func failureCode(err error) string {
 	if err == nil {
 		return ""
 	}
-	return failures(err)[0].Code
+	return exit.Errors(err)[0].Code
 }
 
 // update fetches what is offered and puts it in force, if it is newer and good. What was
@@ -189,7 +190,7 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 	defer cancel()
 	tests, err := u.prove(proof, c, d, opened)
 	if proof.Err() != nil && ctx.Err() == nil {
-		err = failure{Code: "bundle.tests.slow", Exit: exitChecks, Message: fmt.Sprintf("%s: its tests take more than %v", d.Name, proofTimeout), Err: proof.Err(), Try: []string{"cordon policy test -v"}}
+		err = exit.Error{Code: "bundle.tests.slow", Exit: exit.Checks, Message: fmt.Sprintf("%s: its tests take more than %v", d.Name, proofTimeout), Err: proof.Err(), Try: []string{"cordon policy test -v"}}
 	}
 	if err != nil {
 		return done, err
@@ -224,7 +225,7 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMessage) (any, error) {
 	u := r.updates
 	if u == nil {
-		return nil, failure{Code: "bundle.unused", Message: "policies of this gateway do not come as bundles", Exit: exitConflict}
+		return nil, exit.Error{Code: "bundle.unused", Message: "policies of this gateway do not come as bundles", Exit: exit.Conflict}
 	}
 	var o order
 	if err := json.Unmarshal(asked, &o); err != nil {
@@ -253,7 +254,7 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 func (d reloaded) with(u *updates, taken reloaded, err error) (reloaded, error) {
 	in, _ := u.kept.inForce() // read a moment ago
 	if err != nil {
-		f := failures(err)[0]
+		f := exit.Errors(err)[0]
 		stays := "nothing is lost: the policy in force stays"
 		if in != nil {
 			stays = fmt.Sprintf("nothing is lost: bundle revision %d stays in force", in.Revision)
@@ -278,7 +279,7 @@ func (r *reloader) refuseBundle(d rego.Delivery, err error) {
 		u.status.Last.Pending = false
 	}
 	if err != nil {
-		f := failures(err)[0]
+		f := exit.Errors(err)[0]
 		u.status.Refused++
 		u.status.Last = &bundleRefusal{time.Now().UTC().Truncate(time.Second), d.Name, f.Code, f.Message, true}
 		r.log.Warn("bundle refused, the policy stays as it was", "from", d.Name, "code", f.Code, "error", f.Message)

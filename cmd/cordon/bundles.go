@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -34,7 +35,7 @@ func openBundles(c *config.Config) (*bundles, error) {
 	}
 	keys, err := rego.NewBundleKeys(key, b.KeyID, signer)
 	if err != nil {
-		return nil, failure{Code: "bundle.key", Exit: exitChecks, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
+		return nil, exit.Error{Code: "bundle.key", Exit: exit.Checks, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
 	}
 	return &bundles{keys, keptBundles{filepath.Join(c.Gateway.State, bundleDir)}, b.From}, nil
 }
@@ -51,7 +52,7 @@ func (b *bundles) last() (*rego.Bundle, error) {
 	}
 	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Time{})
 	if err == nil && opened.Digest != in.Digest {
-		err = failure{Code: "bundle.state", Exit: exitChecks, Message: fmt.Sprintf("%s is not the bundle that was in force: its SHA-256 is %.16s…, not %.16s…", d.Name, opened.Digest, in.Digest)}
+		err = exit.Error{Code: "bundle.state", Exit: exit.Checks, Message: fmt.Sprintf("%s is not the bundle that was in force: its SHA-256 is %.16s…, not %.16s…", d.Name, opened.Digest, in.Digest)}
 	}
 	return opened, placed(err)
 }
@@ -67,7 +68,7 @@ func (b *bundles) open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, n
 		return nil, false, err
 	}
 	if rollback != 0 && opened.Revision != rollback {
-		return nil, false, failure{Code: "bundle.rollback", Exit: exitUsage, Message: fmt.Sprintf("%s is revision %d, not %d", d.Name, opened.Revision, rollback), Try: []string{"--rollback-to " + strconv.FormatUint(opened.Revision, 10)}}
+		return nil, false, exit.Error{Code: "bundle.rollback", Exit: exit.Usage, Message: fmt.Sprintf("%s is revision %d, not %d", d.Name, opened.Revision, rollback), Try: []string{"--rollback-to " + strconv.FormatUint(opened.Revision, 10)}}
 	}
 	switch {
 	case in == nil || opened.Revision > in.Highest:
@@ -75,14 +76,14 @@ func (b *bundles) open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, n
 	case opened.Revision == in.Revision && opened.Digest == in.Digest:
 		return opened, false, nil
 	case opened.Revision == in.Highest && opened.Digest != in.HighestDigest, opened.Revision == in.Revision:
-		return nil, false, failure{Code: "bundle.revision.reused", Exit: exitConflict, Message: fmt.Sprintf("%s is another bundle of revision %d, which was taken before", d.Name, opened.Revision),
+		return nil, false, exit.Error{Code: "bundle.revision.reused", Exit: exit.Conflict, Message: fmt.Sprintf("%s is another bundle of revision %d, which was taken before", d.Name, opened.Revision),
 			Try: []string{"build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
 	case rollback != 0:
 		return opened, true, nil
 	case opened.Revision == in.Highest: // it was rolled back from
 		return opened, false, nil
 	}
-	return nil, false, failure{Code: "bundle.older", Exit: exitConflict, Message: fmt.Sprintf("%s is revision %d, older than %d, which was in force", d.Name, opened.Revision, in.Highest),
+	return nil, false, exit.Error{Code: "bundle.older", Exit: exit.Conflict, Message: fmt.Sprintf("%s is revision %d, older than %d, which was in force", d.Name, opened.Revision, in.Highest),
 		Try: []string{"cordon policy bundle load FILE --rollback-to " + strconv.FormatUint(opened.Revision, 10), "or build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
 }
 
@@ -119,8 +120,8 @@ func (b *bundles) rolledBackFrom(opened *rego.Bundle) bool {
 
 // unreachable says that a source did not answer.
 func unreachable(err error) error {
-	if _, said := errors.AsType[failure](err); said {
+	if _, said := errors.AsType[exit.Error](err); said {
 		return err
 	}
-	return failure{Code: "bundle.unreachable", Exit: exitUnreachable, Message: err.Error(), Err: err, Try: []string{"policy.bundle.from says where bundles are looked for"}}
+	return exit.Error{Code: "bundle.unreachable", Exit: exit.Unreachable, Message: err.Error(), Err: err, Try: []string{"policy.bundle.from says where bundles are looked for"}}
 }

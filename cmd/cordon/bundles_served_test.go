@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -130,11 +131,11 @@ func bundlesServed(t *testing.T, cordon string) {
 		t.Errorf("the status is %+v %+v", status.bundleStatus, status.Last)
 	}
 	nurse(true)
-	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "bundle.detached.key") || !strings.Contains(out.stderr, "revision 2 stays in force") {
+	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stderr, "bundle.detached.key") || !strings.Contains(out.stderr, "revision 2 stays in force") {
 		t.Errorf("reload exits with %d: %s", out.code, out.stderr)
 	}
 
-	if out := s.run(t, "doctor", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stdout, "is refused: ") {
+	if out := s.run(t, "doctor", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stdout, "is refused: ") {
 		t.Errorf("doctor exits with %d: %s", out.code, out.stdout)
 	}
 
@@ -145,7 +146,7 @@ func bundlesServed(t *testing.T, cordon string) {
 
 	// Without the server: it is said, the gateway starts, and the last good one decides.
 	server.down.Store(true)
-	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exitUnreachable || !strings.Contains(out.stderr, "bundle.unreachable") {
+	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Unreachable || !strings.Contains(out.stderr, "bundle.unreachable") {
 		t.Errorf("reload exits with %d: %s", out.code, out.stderr)
 	}
 	d.kill()
@@ -163,7 +164,7 @@ func bundlesServed(t *testing.T, cordon string) {
 	if err := os.WriteFile(kept, good[1].Bundle, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.run(t, "run", "--dir", s.gw()); out.code == exitDone || !strings.Contains(out.stderr, "bundle.") {
+	if out := s.run(t, "run", "--dir", s.gw()); out.code == exit.Done || !strings.Contains(out.stderr, "bundle.") {
 		t.Errorf("with another bundle in place of the kept one, run exits with %d: %s", out.code, out.stderr)
 	}
 	if err := os.WriteFile(kept, text, 0o600); err != nil {
@@ -179,13 +180,13 @@ func bundlesServed(t *testing.T, cordon string) {
 	s.must(t, "policy", "bundle", "load", "stick-3.tar.gz", "--dir", s.gw())
 	nurse(false)
 	in(3, 3)
-	if out := s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--dir", s.gw()); out.code != exitConflict || !strings.Contains(out.stderr, "bundle.older") {
+	if out := s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--dir", s.gw()); out.code != exit.Conflict || !strings.Contains(out.stderr, "bundle.older") {
 		t.Errorf("an older one: exit code %d, %s", out.code, out.stderr)
 	}
-	if out := s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--rollback-to", "2", "--yes", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "bundle.rollback") {
+	if out := s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--rollback-to", "2", "--yes", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "bundle.rollback") {
 		t.Errorf("another than named: exit code %d, %s", out.code, out.stderr)
 	}
-	if out := s.run(t, "policy", "bundle", "load", "--rollback-to", "2", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "1 value(s) of data differ") {
+	if out := s.run(t, "policy", "bundle", "load", "--rollback-to", "2", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "1 value(s) of data differ") {
 		t.Errorf("unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
 	s.must(t, "policy", "bundle", "load", "--rollback-to", "2", "--yes", "--dir", s.gw())
@@ -207,7 +208,7 @@ func bundlesServed(t *testing.T, cordon string) {
 		t.Errorf("the status is %+v", status)
 	}
 	nurse(true)
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	s.must(t, "policy", "bundle", "load", "stick-3.tar.gz", "--rollback-to", "3", "--yes", "--dir", s.gw())

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/rego"
 )
@@ -74,7 +75,7 @@ func bundlesRefused(t *testing.T, cordon string) {
 		s.offer(t, b.make(t, p))
 		c.gap.Store(0)
 		done, err := askReload(t.Context(), filepath.Join(s.gw(), "state"))
-		f, refused := errors.AsType[failure](err)
+		f, refused := errors.AsType[exit.Error](err)
 		switch {
 		case err != nil && !refused:
 			t.Fatalf("%s: %v", b.name, err)
@@ -287,7 +288,7 @@ func rightsFlipped(t *testing.T, cordon string, bundled bool) {
 	for _, c := range []*talk{engine, nurse} {
 		c.end()
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	// A nurse's session may end: what she is just sending is asked again, and refused.

@@ -15,6 +15,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 )
 
@@ -75,7 +76,7 @@ client recognises the gateway. A key or certificate that exists is not overwritt
 func (a *app) certIssue(ctx context.Context, r ca.Request, out string) error {
 	for _, path := range []string{out + ".pem", out + ".key"} {
 		if _, err := os.Lstat(path); err == nil {
-			return failure{Code: "cert.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exitConflict,
+			return exit.Error{Code: "cert.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exit.Conflict,
 				Try: []string{"--out with another name", "remove it first"}}
 		}
 	}
@@ -111,7 +112,7 @@ func (a *app) certIssue(ctx context.Context, r ca.Request, out string) error {
 func writeIdentity(out string, issued *ca.Issued) ([]string, error) {
 	root := filepath.Join(filepath.Dir(out), "ca.pem")
 	if old, err := os.ReadFile(root); err == nil && string(old) != string(issued.CA) {
-		return nil, failure{Code: "cert.ca_differs", Message: fmt.Sprintf("%s is the root of another authority", root), Exit: exitConflict,
+		return nil, exit.Error{Code: "cert.ca_differs", Message: fmt.Sprintf("%s is the root of another authority", root), Exit: exit.Conflict,
 			Try: []string{"--out in another directory"}}
 	} else if errors.Is(err, fs.ErrNotExist) {
 		if err := writeNew(root, issued.CA, 0o644); err != nil {
@@ -215,5 +216,5 @@ func (a *app) confirmRevoke(authority *ca.Authority, serials []string) error {
 		}
 		a.remark("%s: %s", serial, who)
 	}
-	return failure{Code: "cert.unconfirmed", Message: "nothing was revoked", Exit: exitUsage, Try: []string{"the same command with --yes"}}
+	return exit.Error{Code: "cert.unconfirmed", Message: "nothing was revoked", Exit: exit.Usage, Try: []string{"the same command with --yes"}}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/plugins"
 	"cordon/policy/rego"
@@ -129,7 +130,7 @@ func failedTests(c *config.Config, results rego.Results) error {
 	if n == 0 {
 		return nil
 	}
-	f := failure{Code: "policy.test", Message: fmt.Sprintf("%d of %d policy tests fail", n, len(results)), Exit: exitChecks}
+	f := exit.Error{Code: "policy.test", Message: fmt.Sprintf("%d of %d policy tests fail", n, len(results)), Exit: exit.Checks}
 	for _, r := range results {
 		if !r.Passed && !r.Skipped && len(f.Try) < 10 {
 			f.Try = append(f.Try, fmt.Sprintf("%s/%s:%d: %s %s", c.Policy.Dir, r.File, r.Line, r.Name, strings.TrimSpace(r.Message)))
@@ -141,7 +142,7 @@ func failedTests(c *config.Config, results rego.Results) error {
 // policyFailure shows the first fault with its place and the others below it.
 func policyFailure(problems *rego.Problems) error {
 	first := problems.List[0]
-	f := failure{Code: first.Code, Message: first.Message, File: first.File, Line: first.Line, Col: first.Column, Exit: exitChecks, Err: problems}
+	f := exit.Error{Code: first.Code, Message: first.Message, File: first.File, Line: first.Line, Col: first.Column, Exit: exit.Checks, Err: problems}
 	if first.Line == 0 && first.File != "" { // otherwise it stands below
 		f.Message = first.File + ": " + first.Message
 	}

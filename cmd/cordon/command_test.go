@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // startSerial makes a device at the end of a serial line and its terminal server, the port of
@@ -84,7 +86,7 @@ func tellCommand(t *testing.T, cordon string) {
 		t.Errorf("netcat says %q", out.stdout)
 	}
 	device.wantRecord(t, "\x1bVTD\r\x1bVTA\r\x1bVTI\r\x1bVTI\r")
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

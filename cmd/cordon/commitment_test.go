@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 const commitmentSegment = `segments:
@@ -82,7 +84,7 @@ func tellCommitment(t *testing.T, cordon string) {
 		t.Errorf("the log does not join the commitment (%q) and its report:\n%s", asked, log)
 	}
 	unasked("of another transaction", "1.2.3.4.99")
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // engine runs Podman and Buildah with a storage of their own.
@@ -129,7 +131,7 @@ func tellContainer(t *testing.T, _ string) {
 			with = append(with[:len(with):len(with)], "--security-opt", "seccomp="+e.path("docker.json"))
 		}
 		out := e.run(t, "podman", append(with[:len(with):len(with)], image, "doctor", "--dir", s.gw())...)
-		if out.code != exitFindings || strings.Contains(out.stdout, "namespaces not applied") == namespaces || !strings.Contains(out.stdout, "own-user not applied") {
+		if out.code != exit.Findings || strings.Contains(out.stdout, "namespaces not applied") == namespaces || !strings.Contains(out.stdout, "own-user not applied") {
 			t.Errorf("namespaces: %v, and doctor says, exit code %d:\n%s%s", namespaces, out.code, out.stdout, out.stderr)
 		}
 		var report checked
@@ -144,7 +146,7 @@ func tellContainer(t *testing.T, _ string) {
 		}
 	}
 
-	if out := s.run(t, "health", "--dir", s.gw()); out.code != exitUnreachable {
+	if out := s.run(t, "health", "--dir", s.gw()); out.code != exit.Unreachable {
 		t.Errorf("without a gateway, health exits with %d: %s%s", out.code, out.stdout, out.stderr)
 	}
 	name := fmt.Sprintf("cordon-%d", os.Getpid())
@@ -178,14 +180,14 @@ func tellContainer(t *testing.T, _ string) {
 	// What takes a new process is refused, and says so; the gateway goes on.
 	s.listen = freeAddress(t)
 	s.add(t, "mon-8", "monitor/bedside", "hl7", port)
-	if out := e.run(t, "podman", "exec", "-i", name, "/usr/bin/cordon", "reload", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "restart the container") {
+	if out := e.run(t, "podman", "exec", "-i", name, "/usr/bin/cordon", "reload", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stderr, "restart the container") {
 		t.Errorf("a reload with another device exits with %d: %s%s", out.code, out.stdout, out.stderr)
 	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	<-d.exited
-	if code := d.cmd.ProcessState.ExitCode(); code != exitDone {
+	if code := d.cmd.ProcessState.ExitCode(); code != exit.Done {
 		t.Errorf("the container exits with %d:\n%s", code, d.said())
 	}
 	if out := s.must(t, "audit", "verify", "--dir", s.gw()); !strings.Contains(out, "ok") {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"cordon/cmd/cordon/exit"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -36,8 +38,8 @@ const (
 // be done with, in JSON. The answer is a controlAnswer on one line.
 type controlAnswer struct {
 	Done    any
-	Refused []failure // why nothing was done
-	Moved   bool      // nothing was done: another process is the gateway now, which the same request reaches
+	Refused []exit.Error // why nothing was done
+	Moved   bool         // nothing was done: another process is the gateway now, which the same request reaches
 }
 
 // errMoved is what a verb returns when another process has taken over while it waited.
@@ -224,7 +226,7 @@ func askProcess(ctx context.Context, state, verb string, asked, done any, timeou
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 			return fmt.Errorf("%w: %w", errNoGateway, err)
 		}
-		return failure{Code: "control.unreachable", Message: "ask the gateway: " + err.Error(), Exit: exitUnreachable, Err: err, Try: []string{"run this as the user the gateway runs as"}}
+		return exit.Error{Code: "control.unreachable", Message: "ask the gateway: " + err.Error(), Exit: exit.Unreachable, Err: err, Try: []string{"run this as the user the gateway runs as"}}
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
@@ -242,7 +244,7 @@ func askProcess(ctx context.Context, state, verb string, asked, done any, timeou
 	}
 	var answer struct {
 		Done    json.RawMessage
-		Refused []failure
+		Refused []exit.Error
 		Moved   bool
 	}
 	err = json.NewDecoder(bufio.NewReader(io.LimitReader(c, maxAnswer))).Decode(&answer)
@@ -253,7 +255,7 @@ func askProcess(ctx context.Context, state, verb string, asked, done any, timeou
 		err = json.Unmarshal(answer.Done, done)
 	}
 	if err != nil {
-		return failure{Code: "control.unanswered", Message: "the gateway did not answer", Exit: exitUnreachable, Err: err, Try: []string{"its log says what became of it"}}
+		return exit.Error{Code: "control.unanswered", Message: "the gateway did not answer", Exit: exit.Unreachable, Err: err, Try: []string{"its log says what became of it"}}
 	}
 	if len(answer.Refused) == 0 {
 		return nil

@@ -18,6 +18,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/demo"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
@@ -118,7 +119,7 @@ func demoDir(keep string) (string, func() error, error) {
 		return dir, func() error { return os.RemoveAll(dir) }, err
 	}
 	if _, err := os.Lstat(filepath.Join(keep, config.FileName)); err == nil {
-		return "", nil, failure{Code: "demo.exists", Message: keep + " holds a gateway already", Exit: exitConflict, Try: []string{"--keep with a new directory"}}
+		return "", nil, exit.Error{Code: "demo.exists", Message: keep + " holds a gateway already", Exit: exit.Conflict, Try: []string{"--keep with a new directory"}}
 	}
 	return keep, func() error { return nil }, os.MkdirAll(keep, 0o755)
 }
@@ -304,7 +305,7 @@ func (a *app) curtain(s *stage) error {
 	}
 	a.remark("%d acts: %d allowed, %d refused in their protocol, %d stopped at the handshake", s.acts, s.outcome[demo.Allowed], s.outcome[demo.Refused], s.outcome[demo.Stopped])
 	if len(s.failed) > 0 {
-		return failure{Code: "demo.outcome", Message: fmt.Sprintf("%d of %d acts ended otherwise than they must", len(s.failed), s.acts), Exit: exitChecks, Try: s.failed[:min(5, len(s.failed))]}
+		return exit.Error{Code: "demo.outcome", Message: fmt.Sprintf("%d of %d acts ended otherwise than they must", len(s.failed), s.acts), Exit: exit.Checks, Try: s.failed[:min(5, len(s.failed))]}
 	}
 	return nil
 }

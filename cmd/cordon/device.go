@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/access"
 )
 
@@ -147,7 +148,7 @@ func (n newDevice) device(id string) (config.Device, error) {
 }
 
 func badFlag(name, value string, why error, try string) error {
-	return failure{Code: "usage.flag", Exit: exitUsage, Message: fmt.Sprintf("--%s %q: %v", name, value, why), Try: []string{try}, Err: why}
+	return exit.Error{Code: "usage.flag", Exit: exit.Usage, Message: fmt.Sprintf("--%s %q: %v", name, value, why), Try: []string{try}, Err: why}
 }
 
 func pairs(flag string, texts []string) (map[string]string, error) {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/access"
 )
 
@@ -55,7 +56,7 @@ func (a *app) beginLearning(ctx context.Context, id string, t *termFlags) error 
 		return err
 	}
 	if !f.current.Learns() {
-		return failure{Code: "access.no_learning", Exit: exitConflict, Message: "the policy has no rule learning: the device would be cut off", Try: []string{"copy learning.rego, its test, and the table learning of data.yaml from a folder of cordon init", "cordon policy learn proposes from what is refused, without learning mode"}}
+		return exit.Error{Code: "access.no_learning", Exit: exit.Conflict, Message: "the policy has no rule learning: the device would be cut off", Try: []string{"copy learning.rego, its test, and the table learning of data.yaml from a folder of cordon init", "cordon policy learn proposes from what is refused, without learning mode"}}
 	}
 	if d.Criticality == "high" {
 		a.remark("warning: %s is of high criticality", d.ID)
@@ -88,7 +89,7 @@ func (a *app) endLearning(ctx context.Context, id string, t *termFlags) error {
 		ended = true
 	}
 	if !ended {
-		return failure{Code: "access.not_learning", Exit: exitNotFound, Message: "device " + d.ID + " is not in learning mode", Try: []string{"cordon device show " + d.ID}}
+		return exit.Error{Code: "access.not_learning", Exit: exit.NotFound, Message: "device " + d.ID + " is not in learning mode", Try: []string{"cordon device show " + d.ID}}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -88,7 +89,7 @@ func (a *app) report(x *examination) error {
 		}
 	}
 	if n := len(x.findings); n > 0 {
-		return failure{Code: "doctor.findings", Message: fmt.Sprintf("%d finding(s)", n), Exit: exitFindings, Try: []string{"the remedies above"}}
+		return exit.Error{Code: "doctor.findings", Message: fmt.Sprintf("%d finding(s)", n), Exit: exit.Findings, Try: []string{"the remedies above"}}
 	}
 	a.remark("nothing found; looked at %v", x.looked)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // lasting signs the authority below dir anew, as one that ends after left.
@@ -63,7 +64,7 @@ func TestAuthorityEnds(t *testing.T) {
 		code = run(t.Context(), args, strings.NewReader(""), &out, &said)
 		return out.String(), said.String(), code
 	}
-	if _, said, code := cordon("init", dir); code != exitDone {
+	if _, said, code := cordon("init", dir); code != exit.Done {
 		t.Fatal(said)
 	}
 	file := filepath.Join(dir, config.FileName)
@@ -108,7 +109,7 @@ func TestAuthorityEnds(t *testing.T) {
 			}
 		}
 		out, said, code := cordon("cert", "list", "--dir", dir)
-		if code != exitDone || strings.Count(out, "\t"+c.state+"\t") < 2 && strings.Count(out, " "+c.state+" ") < 2 || !strings.Contains(out, "authority/intermediate") {
+		if code != exit.Done || strings.Count(out, "\t"+c.state+"\t") < 2 && strings.Count(out, " "+c.state+" ") < 2 || !strings.Contains(out, "authority/intermediate") {
 			t.Errorf("%v before the end, cert list exits with %d: %s%s", c.left, code, out, said)
 		}
 		out, _, _ = cordon("cert", "list", "--json", "--dir", dir)

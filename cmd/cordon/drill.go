@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -52,7 +53,7 @@ func (a *assembly) answerDrill(ctx context.Context, by string, asked json.RawMes
 	if r.Signed != nil {
 		var err error
 		if f, err = a.emergencies.rehearse(ctx, r.Signed, time.Now()); err != nil {
-			e.Note += fmt.Sprintf("; refused: %s", failures(err)[0].Message)
+			e.Note += fmt.Sprintf("; refused: %s", exit.Errors(err)[0].Message)
 			if unrecorded := a.record(e); unrecorded != nil {
 				a.logger.Error("record a drill", "error", unrecorded)
 			}
@@ -62,7 +63,7 @@ func (a *assembly) answerDrill(ctx context.Context, by string, asked json.RawMes
 		e.Note += fmt.Sprintf("; %s could open %s", f.Subject, f.Device)
 	}
 	if err := a.record(e); err != nil {
-		return nil, failure{Code: "break_glass.unrecorded", Message: "the audit log cannot be written, so no emergency could be opened", Exit: exitFailed, Err: err, Try: []string{"cordon doctor", "free space where the log is"}}
+		return nil, exit.Error{Code: "break_glass.unrecorded", Message: "the audit log cannot be written, so no emergency could be opened", Exit: exit.Failed, Err: err, Try: []string{"cordon doctor", "free space where the log is"}}
 	}
 	a.raised[e.Kind].Add(1)
 	a.logger.Warn("alarm", "name", e.Kind, "text", e.Note)
@@ -129,7 +130,7 @@ func (m *emergencies) permits(ctx context.Context, ground inForce, who policy.Su
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(m.config.Limits.DecisionTimeout, time.Second))
 	defer cancel()
 	if d := ground.policy.Decide(ctx, &r); !d.Allow {
-		return failure{Code: "break_glass.policy", Exit: exitDenied, Message: fmt.Sprintf("the policy would not let %s/%s connect to %s in an emergency: %s", who.Kind, who.ID, device, d.Reason), Try: []string{"break_glass.rego of the policy says what an emergency permits"}}
+		return exit.Error{Code: "break_glass.policy", Exit: exit.Denied, Message: fmt.Sprintf("the policy would not let %s/%s connect to %s in an emergency: %s", who.Kind, who.ID, device, d.Reason), Try: []string{"break_glass.rego of the policy says what an emergency permits"}}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cordon/certs/ca"
+	"cordon/cmd/cordon/exit"
 )
 
 // drills runs a drill.
@@ -16,7 +17,7 @@ func (s *site) drills(t *testing.T, args ...string) (outcome, drillAnswer) {
 	t.Helper()
 	out := s.run(t, append([]string{"break-glass", "drill", "--json", "--dir", s.gw()}, args...)...)
 	var done drillAnswer
-	if err := json.Unmarshal([]byte(out.stdout), &done); out.code == exitDone && err != nil {
+	if err := json.Unmarshal([]byte(out.stdout), &done); out.code == exit.Done && err != nil {
 		t.Fatalf("a drill says %s: %v", out.stdout, err)
 	}
 	return out, done
@@ -26,12 +27,12 @@ func (s *site) drills(t *testing.T, args ...string) (outcome, drillAnswer) {
 // learns why.
 func glassDrilled(t *testing.T, cordon string) {
 	s, told := emergencySite(t, cordon)
-	if out, _ := s.drills(t); out.code != exitUnreachable {
+	if out, _ := s.drills(t); out.code != exit.Unreachable {
 		t.Errorf("without a gateway a drill exits with %d: %s", out.code, out.stderr)
 	}
 	s.serve(t)
 	out, done := s.drills(t)
-	if out.code != exitDone || done.ID == "" || len(done.Channels) != 2 || !done.Channels[0].OK || !done.Channels[1].OK || done.Subject != "" {
+	if out.code != exit.Done || done.ID == "" || len(done.Channels) != 2 || !done.Channels[0].OK || !done.Channels[1].OK || done.Subject != "" {
 		t.Errorf("a drill exits with %d: %s%s", out.code, out.stdout, out.stderr)
 	}
 	told.told(t, "break-glass-drill", "DRILL: nothing is opened")
@@ -39,7 +40,7 @@ func glassDrilled(t *testing.T, cordon string) {
 		t.Errorf("of %s: %v", done.ID, got)
 	}
 	out, done = s.drills(t, "--device", "mon-7", "--cert", "manager.pem")
-	if out.code != exitDone || done.Subject != "user/m.ito" || done.Device != "mon-7" {
+	if out.code != exit.Done || done.Subject != "user/m.ito" || done.Device != "mon-7" {
 		t.Errorf("her drill exits with %d: %s%s", out.code, out.stdout, out.stderr)
 	}
 	told.told(t, "break-glass-drill", "user/m.ito could open mon-7")
@@ -57,17 +58,17 @@ func glassDrilled(t *testing.T, cordon string) {
 
 	// Who would not be let in; nobody is woken for it.
 	for badge, why := range map[string]string{"nurse": "user/nurse.ito has roles nurse", "acme": "vendor/acme has roles"} {
-		if out, _ := s.drills(t, "--device", "mon-7", "--cert", badge+".pem"); out.code != exitDenied || !strings.Contains(out.stderr, why) {
+		if out, _ := s.drills(t, "--device", "mon-7", "--cert", badge+".pem"); out.code != exit.Denied || !strings.Contains(out.stderr, why) {
 			t.Errorf("the drill of %s exits with %d: %s", badge, out.code, out.stderr)
 		}
 	}
 	s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "INC-1")
-	if out, _ := s.drills(t, "--device", "mon-7", "--cert", "manager.pem"); out.code != exitDenied || !strings.Contains(out.stderr, "mon-7 is quarantined") {
+	if out, _ := s.drills(t, "--device", "mon-7", "--cert", "manager.pem"); out.code != exit.Denied || !strings.Contains(out.stderr, "mon-7 is quarantined") {
 		t.Errorf("a drill on a quarantined device exits with %d: %s", out.code, out.stderr)
 	}
 	s.access(t, "device", "release", "mon-7", "--reason", "reimaged")
 	s.forbids(t)
-	if out, _ := s.drills(t, "--device", "mon-7", "--cert", "manager.pem"); out.code != exitDenied || !strings.Contains(out.stderr, "the policy would not let user/m.ito connect") {
+	if out, _ := s.drills(t, "--device", "mon-7", "--cert", "manager.pem"); out.code != exit.Denied || !strings.Contains(out.stderr, "the policy would not let user/m.ito connect") {
 		t.Errorf("a drill under a policy that permits nothing exits with %d: %s", out.code, out.stderr)
 	}
 	if got := told.count(t, "break-glass-refused", ""); got[0]+got[1] > 0 {
@@ -78,7 +79,7 @@ func glassDrilled(t *testing.T, cordon string) {
 	told.mu.Lock()
 	told.down = true
 	told.mu.Unlock()
-	if out, done := s.drills(t); out.code != exitUnreachable || !strings.Contains(out.stdout, `"webhook","ok":false`) || strings.Contains(out.stdout, `"syslog","ok":false`) {
+	if out, done := s.drills(t); out.code != exit.Unreachable || !strings.Contains(out.stdout, `"webhook","ok":false`) || strings.Contains(out.stdout, `"syslog","ok":false`) {
 		t.Errorf("with a channel that is down a drill exits with %d: %+v %s%s", out.code, done, out.stdout, out.stderr)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -121,7 +122,7 @@ func (m *emergencies) refused(r *emergencyRequest, by string, why error) {
 		words(r.Signed.Words, &o)
 		who, device = "somebody with a certificate", o.Device
 	}
-	e := audit.Entry{Kind: audit.KindBreakGlassRefused, Note: fmt.Sprintf("refused: %.140q on %.70q, asked for by %s: %s", who, device, by, failures(why)[0].Message)}
+	e := audit.Entry{Kind: audit.KindBreakGlassRefused, Note: fmt.Sprintf("refused: %.140q on %.70q, asked for by %s: %s", who, device, by, exit.Errors(why)[0].Message)}
 	if err := m.standing.record(e); err != nil {
 		m.log.Error("record a refused break-glass", "error", err)
 	}
@@ -166,12 +167,12 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 		return answer, err
 	}
 	if f.By, err = access.ParseSubject(policy.KindUser + "/" + r.Person); err != nil {
-		return answer, failure{Code: "break_glass.person", Message: fmt.Sprintf("person %.60q: codes are used by a person with a name", r.Person), Exit: exitUsage, Err: err, Try: []string{"--person nurse.ito"}}
+		return answer, exit.Error{Code: "break_glass.person", Message: fmt.Sprintf("person %.60q: codes are used by a person with a name", r.Person), Exit: exit.Usage, Err: err, Try: []string{"--person nurse.ito"}}
 	}
 	state := m.config.Gateway.State
 	set, err := readSealed(state)
 	if errors.Is(err, errUnsealed) {
-		err = failure{Code: "break_glass.unsealed", Message: err.Error(), Exit: exitNotFound, Err: err, Try: []string{"cordon break-glass seal, before there is an emergency"}}
+		err = exit.Error{Code: "break_glass.unsealed", Message: err.Error(), Exit: exit.NotFound, Err: err, Try: []string{"cordon break-glass seal, before there is an emergency"}}
 	}
 	if err != nil {
 		return answer, err
@@ -200,24 +201,24 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 // fact is the emergency that o asks for, but for whom.
 func (m *emergencies) fact(o *opening, now time.Time) (f access.Fact, err error) {
 	if o.Gateway != gatewayID(m.config) {
-		return f, failure{Code: "break_glass.gateway", Exit: exitConflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", o.Gateway, gatewayID(m.config))}
+		return f, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", o.Gateway, gatewayID(m.config))}
 	}
 	i := slices.IndexFunc(m.config.Devices, func(d config.Device) bool { return d.ID == o.Device })
 	if i < 0 {
-		return f, failure{Code: "device.unknown", Exit: exitNotFound, Message: fmt.Sprintf("there is no device %.70q", o.Device), Try: []string{"cordon device list"}}
+		return f, exit.Error{Code: "device.unknown", Exit: exit.NotFound, Message: fmt.Sprintf("there is no device %.70q", o.Device), Try: []string{"cordon device list"}}
 	}
 	b := &m.config.BreakGlass
 	d := deviceFacts(&m.config.Devices[i])
 	covered := len(b.DeviceClasses) == 0 || slices.ContainsFunc(b.DeviceClasses, func(class string) bool { return (&access.Fact{DeviceClass: class}).Covers(d) })
 	if !covered {
-		return f, failure{Code: "break_glass.class", Exit: exitDenied, Message: fmt.Sprintf("%s is %s; break-glass is for %s", d.ID, d.Class, strings.Join(b.DeviceClasses, ", ")), Try: []string{"break_glass.device_classes of the configuration names them"}}
+		return f, exit.Error{Code: "break_glass.class", Exit: exit.Denied, Message: fmt.Sprintf("%s is %s; break-glass is for %s", d.ID, d.Class, strings.Join(b.DeviceClasses, ", ")), Try: []string{"break_glass.device_classes of the configuration names them"}}
 	}
 	length := time.Duration(min(max(o.Seconds, -1), 1<<30)) * time.Second
 	if length == 0 {
 		length = b.Duration
 	}
 	if length < 0 || length > b.Max {
-		return f, failure{Code: "break_glass.long", Exit: exitUsage, Message: fmt.Sprintf("for %v: break-glass lasts %v at most", length, b.Max), Try: []string{"open it again when it has ended"}}
+		return f, exit.Error{Code: "break_glass.long", Exit: exit.Usage, Message: fmt.Sprintf("for %v: break-glass lasts %v at most", length, b.Max), Try: []string{"open it again when it has ended"}}
 	}
 	return access.Fact{Kind: access.Emergency, Device: d.ID, From: now, Until: now.Add(length), Reason: o.Reason}, nil
 }
@@ -232,10 +233,10 @@ func (m *emergencies) open(f access.Fact, now time.Time) (answer emergencyAnswer
 func (m *emergencies) made(l access.Ledger, f access.Fact, now time.Time) (access.Ledger, access.Fact, note, error) {
 	parts := m.standing.parts
 	if l.State(f.Device, parts.configured.devices[f.Device].State) == policy.StateQuarantined {
-		return l, f, note{}, failure{Code: "break_glass.quarantined", Exit: exitDenied, Message: fmt.Sprintf("%s is quarantined, which no emergency overrides", f.Device), Try: []string{"cordon device show " + f.Device, "cordon device release " + f.Device + " --reason …"}}
+		return l, f, note{}, exit.Error{Code: "break_glass.quarantined", Exit: exit.Denied, Message: fmt.Sprintf("%s is quarantined, which no emergency overrides", f.Device), Try: []string{"cordon device show " + f.Device, "cordon device release " + f.Device + " --reason …"}}
 	}
 	if !parts.configured.policy.ReadsAccess(access.Emergencies) {
-		return l, f, note{}, failure{Code: "access.unread", Exit: exitConflict, Message: "no rule of the policy reads data.access.emergencies, so break-glass would permit nothing",
+		return l, f, note{}, exit.Error{Code: "access.unread", Exit: exit.Conflict, Message: "no rule of the policy reads data.access.emergencies, so break-glass would permit nothing",
 			Try: []string{"copy break_glass.rego from a policy that cordon init writes, and its lines of cordon.rego"}}
 	}
 	next, f, err := l.Make(f, now)
@@ -268,11 +269,11 @@ func (m *emergencies) review(s *signed, now time.Time) (answer emergencyAnswer, 
 		f, known := l.Find(v.ID)
 		switch {
 		case v.Gateway != gatewayID(m.config):
-			return l, f, note{}, failure{Code: "break_glass.gateway", Exit: exitConflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", v.Gateway, gatewayID(m.config))}
+			return l, f, note{}, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", v.Gateway, gatewayID(m.config))}
 		case !known || f.Kind != access.Emergency:
 			return l, f, note{}, refusedFact(access.ErrNoFact)
 		case by == f.By || by == f.Subject:
-			return l, f, note{}, failure{Code: "break_glass.own", Exit: exitDenied, Message: fmt.Sprintf("%s was opened by %s: another person reviews it", f.ID, by), Try: []string{keys + " of the configuration names who may"}}
+			return l, f, note{}, exit.Error{Code: "break_glass.own", Exit: exit.Denied, Message: fmt.Sprintf("%s was opened by %s: another person reviews it", f.ID, by), Try: []string{keys + " of the configuration names who may"}}
 		}
 		next, f, err := l.Review(v.ID, by, v.Note, now)
 		if err != nil {
@@ -295,7 +296,7 @@ func person(id *certs.Identity, keys string, roles, groups []string) error {
 	if id.Kind == policy.KindUser && (has(roles, id.Roles) || has(groups, id.Groups)) {
 		return nil
 	}
-	f := failure{Code: "break_glass.role", Exit: exitDenied, Message: fmt.Sprintf("%s/%s has roles %s and groups %s; it takes a person with one of %s", id.Kind, id.ID, orDash(strings.Join(id.Roles, ", ")),
+	f := exit.Error{Code: "break_glass.role", Exit: exit.Denied, Message: fmt.Sprintf("%s/%s has roles %s and groups %s; it takes a person with one of %s", id.Kind, id.ID, orDash(strings.Join(id.Roles, ", ")),
 		orDash(strings.Join(id.Groups, ", ")), orDash(strings.Join(slices.Concat(roles, groups), ", "))), Try: []string{keys + " of the configuration"}}
 	return f
 }
@@ -304,7 +305,7 @@ func person(id *certs.Identity, keys string, roles, groups []string) error {
 func sealCodes(state string, record func(audit.Entry) error, r *emergencyRequest, by string, now time.Time) ([]string, error) {
 	set, codes, err := seal(r.Make, r.Need, by, now)
 	if err != nil {
-		return nil, failure{Code: "break_glass.seal", Message: err.Error(), Exit: exitUsage, Err: err, Try: []string{"cordon break-glass seal --codes 5 --need 2"}}
+		return nil, exit.Error{Code: "break_glass.seal", Message: err.Error(), Exit: exit.Usage, Err: err, Try: []string{"cordon break-glass seal --codes 5 --need 2"}}
 	}
 	if err := record(audit.Entry{Kind: audit.KindBreakGlassSealed, Note: fmt.Sprintf("%d codes sealed by %s, %d open a device together; those before are void", r.Make, by, r.Need)}); err != nil {
 		return nil, errUnrecorded

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/alarm"
 	"cordon/policy/access"
 )
@@ -175,7 +176,7 @@ func (s *site) opens(t *testing.T, stdin string, args ...string) openedJSON {
 	args = append([]string{"break-glass", "open", "--device", "mon-7", "--reason", "patient in danger", "--dir", s.gw(), "--json"}, args...)
 	out := runProgram(t, s.dir, strings.NewReader(stdin), s.cordon, args...)
 	var opened openedJSON
-	if err := json.Unmarshal([]byte(out.stdout), &opened); err != nil || out.code != exitDone {
+	if err := json.Unmarshal([]byte(out.stdout), &opened); err != nil || out.code != exit.Done {
 		t.Fatalf("cordon %v exited with %d: %s%s", args, out.code, out.stdout, out.stderr)
 	}
 	return opened
@@ -206,7 +207,7 @@ func (s *site) answered(t *testing.T, badge, trigger, control string) (*tls.Conn
 
 func glassBroken(t *testing.T, cordon string) {
 	s, told := emergencySite(t, cordon)
-	s.stays(t, "", exitUnreachable, "no gateway runs", "--device", "mon-7", "--cert", "manager.pem")
+	s.stays(t, "", exit.Unreachable, "no gateway runs", "--device", "mon-7", "--cert", "manager.pem")
 	d := s.serve(t)
 	if _, got := s.answered(t, "manager", "QRY^A19", "B1"); got != "AR" {
 		t.Errorf("before the emergency she is answered %s", got)
@@ -217,13 +218,13 @@ func glassBroken(t *testing.T, cordon string) {
 	told.told(t, "test", "nothing is amiss")
 
 	// Whom it is not for.
-	s.stays(t, "", exitDenied, "user/nurse.ito has roles nurse", "--device", "mon-7", "--cert", "nurse.pem")
-	s.stays(t, "", exitDenied, "vendor/acme has roles", "--device", "mon-7", "--cert", "acme.pem")
+	s.stays(t, "", exit.Denied, "user/nurse.ito has roles nurse", "--device", "mon-7", "--cert", "nurse.pem")
+	s.stays(t, "", exit.Denied, "vendor/acme has roles", "--device", "mon-7", "--cert", "acme.pem")
 	s.waitEnded(t, "ended")
-	s.stays(t, "", exitDenied, "outside its validity", "--device", "mon-7", "--cert", "ended.pem")
-	s.stays(t, "", exitUsage, "1h0m0s at most", "--device", "mon-7", "--cert", "manager.pem", "--for", "61m")
-	s.stays(t, "", exitNotFound, "mon-9", "--device", "mon-9", "--cert", "manager.pem")
-	s.stays(t, "", exitUsage, "--device is not given", "--cert", "manager.pem")
+	s.stays(t, "", exit.Denied, "outside its validity", "--device", "mon-7", "--cert", "ended.pem")
+	s.stays(t, "", exit.Usage, "1h0m0s at most", "--device", "mon-7", "--cert", "manager.pem", "--for", "61m")
+	s.stays(t, "", exit.NotFound, "mon-9", "--device", "mon-9", "--cert", "manager.pem")
+	s.stays(t, "", exit.Usage, "--device is not given", "--cert", "manager.pem")
 	told.told(t, "break-glass-refused", "user/nurse.ito has roles nurse")
 
 	began := time.Now()
@@ -268,13 +269,13 @@ func glassBroken(t *testing.T, cordon string) {
 	s.explained(t, shown.Operations[i].Code, "break-glass "+opened.ID, "In an emergency.")
 	review := []string{"break-glass", "review", opened.ID, "--note", "needed", "--dir", s.gw(), "--cert"}
 	for badge, why := range map[string]string{"manager": "has roles nurse-manager", "nurse": "has roles nurse", "acme": "has roles vendor"} {
-		if out := s.run(t, append(review, badge+".pem")...); out.code != exitDenied || !strings.Contains(out.stderr, why) {
+		if out := s.run(t, append(review, badge+".pem")...); out.code != exit.Denied || !strings.Contains(out.stderr, why) {
 			t.Errorf("reviewed by %s: exit code %d, %s", badge, out.code, out.stderr)
 		}
 	}
 	s.must(t, append(review, "reviewer.pem")...)
 	told.told(t, "break-glass-reviewed", "found: needed")
-	if out := s.run(t, append(review, "reviewer.pem")...); out.code != exitConflict {
+	if out := s.run(t, append(review, "reviewer.pem")...); out.code != exit.Conflict {
 		t.Errorf("reviewed twice: exit code %d, %s", out.code, out.stderr)
 	}
 
@@ -284,7 +285,7 @@ func glassBroken(t *testing.T, cordon string) {
 		t.Errorf("it lasts %v", got)
 	}
 	live, got = s.answered(t, "reviewer", "QRY^A19", "B6")
-	if out := s.run(t, "break-glass", "review", own.ID, "--note", "x", "--cert", "reviewer.pem", "--dir", s.gw()); got != "AA" || out.code != exitDenied {
+	if out := s.run(t, "break-glass", "review", own.ID, "--note", "x", "--cert", "reviewer.pem", "--dir", s.gw()); got != "AA" || out.code != exit.Denied {
 		t.Errorf("answered %s; one's own is reviewed: exit code %d, %s", got, out.code, out.stderr)
 	}
 	s.must(t, "break-glass", "close", own.ID, "--dir", s.gw())
@@ -292,14 +293,14 @@ func glassBroken(t *testing.T, cordon string) {
 
 	// Nothing on a quarantined device.
 	s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "INC-1")
-	s.stays(t, "", exitDenied, "mon-7 is quarantined", "--device", "mon-7", "--cert", "manager.pem")
+	s.stays(t, "", exit.Denied, "mon-7 is quarantined", "--device", "mon-7", "--cert", "manager.pem")
 
 	if notes := s.noted(t, opened.ID); len(notes) != 3 || !strings.HasPrefix(notes[0], "break-glass-opened made by user/m.ito: ") || !strings.HasPrefix(notes[1], "break-glass-closed ended by itself") ||
 		!strings.HasPrefix(notes[2], "break-glass-reviewed reviewed by user/p.kim") {
 		t.Errorf("the log says of it %q", notes)
 	}
 	s.must(t, "audit", "verify", "--dir", s.gw())
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }
@@ -308,7 +309,7 @@ func codesSpent(t *testing.T, cordon string) {
 	s, told := emergencySite(t, cordon)
 	s.serve(t)
 	open := []string{"--device", "mon-7", "--codes", "--person", "n.abe", "--out", "abe"}
-	s.stays(t, "X\n", exitNotFound, "there are no sealed codes", open...)
+	s.stays(t, "X\n", exit.NotFound, "there are no sealed codes", open...)
 	var sealed struct {
 		Need  int
 		Codes []string
@@ -316,7 +317,7 @@ func codesSpent(t *testing.T, cordon string) {
 	if err := json.Unmarshal([]byte(s.must(t, "break-glass", "seal", "--codes", "4", "--json", "--dir", s.gw())), &sealed); err != nil || len(sealed.Codes) != 4 || sealed.Need != 2 {
 		t.Fatalf("sealed %+v, %v", sealed, err)
 	}
-	if out := s.run(t, "break-glass", "seal", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "4 unused codes") {
+	if out := s.run(t, "break-glass", "seal", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "4 unused codes") {
 		t.Errorf("sealed anew, unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
 	state, err := os.ReadFile(s.path("gw/state/" + sealedFile))
@@ -324,8 +325,8 @@ func codesSpent(t *testing.T, cordon string) {
 		t.Errorf("a code is kept: %s, %v", state, err)
 	}
 	const not = "it takes 2"
-	s.stays(t, sealed.Codes[0]+"\n", exitDenied, not, open...)
-	s.stays(t, sealed.Codes[0]+"\n"+sealed.Codes[0]+"\n", exitDenied, not, open...)
+	s.stays(t, sealed.Codes[0]+"\n", exit.Denied, not, open...)
+	s.stays(t, sealed.Codes[0]+"\n"+sealed.Codes[0]+"\n", exit.Denied, not, open...)
 
 	opened := s.opens(t, strings.ToLower(sealed.Codes[2])+"\n"+strings.ReplaceAll(sealed.Codes[0], "-", " ")+"\n", "--codes", "--person", "n.abe", "--out", "abe", "--for", "1h")
 	if opened.Opened.By != "user/n.abe" || !strings.HasPrefix(opened.Opened.Subject, "user/n.abe.sealed-") || !strings.HasPrefix(opened.Opened.Proof, "sealed codes 1, 3 of ") {
@@ -347,10 +348,10 @@ func codesSpent(t *testing.T, cordon string) {
 
 	// Each is good once; whoever guesses waits, also with the right ones, also after a restart.
 	open[len(open)-1] = "again"
-	s.stays(t, sealed.Codes[0]+"\n"+sealed.Codes[1]+"\n", exitDenied, not, open...)
+	s.stays(t, sealed.Codes[0]+"\n"+sealed.Codes[1]+"\n", exit.Denied, not, open...)
 	for range freeTries + 5 {
 		out := runProgram(t, s.dir, strings.NewReader("GUESS-GUESS-GUESS\nGUESS-GUESS-GUESZ\n"), s.cordon, append([]string{"break-glass", "open", "--reason", "x", "--dir", s.gw()}, open...)...)
-		if out.code != exitDenied {
+		if out.code != exit.Denied {
 			t.Errorf("a guess: exit code %d, %s", out.code, out.stderr)
 		}
 		if strings.Contains(out.stderr, "break_glass.wait") {
@@ -366,7 +367,7 @@ func codesSpent(t *testing.T, cordon string) {
 	if err := set.write(s.path("gw/state")); err != nil {
 		t.Fatal(err)
 	}
-	s.stays(t, sealed.Codes[1]+"\n"+sealed.Codes[3]+"\n", exitDenied, "break_glass.wait", open...)
+	s.stays(t, sealed.Codes[1]+"\n"+sealed.Codes[3]+"\n", exit.Denied, "break_glass.wait", open...)
 	set.Last = time.Now().Add(-longestWait)
 	if err := set.write(s.path("gw/state")); err != nil {
 		t.Fatal(err)
@@ -391,7 +392,7 @@ func alarmsWait(t *testing.T, cordon string) {
 	if !eventually(func() bool { return strings.Contains(d.logged(), "503") }) {
 		t.Errorf("the log does not say that nobody could be told")
 	}
-	if out := s.run(t, "alarm", "test", "--dir", s.gw()); out.code != exitUnreachable || !strings.Contains(out.stdout, "webhook\tfailed\twebhook: ") {
+	if out := s.run(t, "alarm", "test", "--dir", s.gw()); out.code != exit.Unreachable || !strings.Contains(out.stdout, "webhook\tfailed\twebhook: ") {
 		t.Errorf("a test: exit code %d, %s%s", out.code, out.stdout, out.stderr)
 	}
 	d.kill()

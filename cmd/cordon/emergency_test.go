@@ -15,6 +15,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway"
 	"cordon/gateway/audit"
 	"cordon/policy"
@@ -110,7 +111,7 @@ func code(err error) string {
 	if err == nil {
 		return ""
 	}
-	return failures(err)[0].Code
+	return exit.Errors(err)[0].Code
 }
 
 // Nothing is opened for somebody who may not, whatever the command that asks has checked.
@@ -367,7 +368,7 @@ func TestAlarms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := alarmChannels(wrong); err == nil || failures(err)[0].Line != 4 {
+	if _, err := alarmChannels(wrong); err == nil || exit.Errors(err)[0].Line != 4 {
 		t.Errorf("an address that is none: %v", err)
 	}
 }

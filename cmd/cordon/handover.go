@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/handover"
 )
 
@@ -54,7 +55,7 @@ func (r *reloader) handedOver() bool { return r.heir.Load() != nil }
 func (r *reloader) handOver(ctx context.Context, run inheritance) error {
 	// Nor below an init of the container's: it ends when the process that it started does.
 	if os.Getpid() == 1 || os.Getenv("container") != "" {
-		return failure{Code: "reload.first", Message: "a container ends with its first process, which cannot hand over", Exit: exitConflict, Try: []string{"restart the container"}}
+		return exit.Error{Code: "reload.first", Message: "a container ends with its first process, which cannot hand over", Exit: exit.Conflict, Try: []string{"restart the container"}}
 	}
 	depth := 1
 	if r.old != nil {
@@ -65,7 +66,7 @@ func (r *reloader) handOver(ctx context.Context, run inheritance) error {
 		}
 	}
 	if depth > maxDepth {
-		return failure{Code: "reload.draining", Message: fmt.Sprintf("%d processes that handed over earlier still have sessions", depth-1), Exit: exitConflict,
+		return exit.Error{Code: "reload.draining", Message: fmt.Sprintf("%d processes that handed over earlier still have sessions", depth-1), Exit: exit.Conflict,
 			Try: []string{"try again when some of them are over", "shorten limits.handover_timeout", "restart the gateway, which cuts them"}}
 	}
 	program, err := os.Executable()
@@ -129,12 +130,12 @@ func (r *reloader) heritage() (files []*os.File, names []string, err error) {
 // refusedBy makes what a new process said of its own errors.
 func refusedBy(err error) error {
 	if refused, ok := errors.AsType[*handover.Refused](err); ok {
-		var why refusals
+		var why exit.Refusals
 		if json.Unmarshal(refused.Why, &why) == nil && len(why) > 0 {
 			return why
 		}
 	}
-	return failure{Code: "reload.handover", Message: "hand over to a new process: " + err.Error(), Err: err, Try: []string{"the gateway's log has what it said", "cordon check"}}
+	return exit.Error{Code: "reload.handover", Message: "hand over to a new process: " + err.Error(), Err: err, Try: []string{"the gateway's log has what it said", "cordon check"}}
 }
 
 // give passes clients and log on to heir, which is prepared. Where that fails, this process

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // rolloutHandedOver hands over while a revision is at a canary. It stays there, in the new process and for sessions that
@@ -55,7 +57,7 @@ func rolloutHandedOver(t *testing.T, cordon string) {
 	}
 	s.writes(t, seven, "AR") // three processes back
 	s.writes(t, s.to(t, "mon-7", "nurse"), "AR")
-	if code := s.daemon.stop(t); code != exitDone {
+	if code := s.daemon.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	s.must(t, "audit", "verify", "--dir", s.gw())
@@ -96,7 +98,7 @@ func bundleHandedOver(t *testing.T, cordon string) {
 	says(s.dial(t, "nurse"), "AR")
 
 	s.offer(t, older)
-	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stderr, "bundle.older") {
+	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stderr, "bundle.older") {
 		t.Errorf("with an older bundle reload exits with %d and says %s", out.code, out.stderr)
 	}
 	s.offer(t, p.publish(t, s.policyFiles(t), 8))

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // tellHandover puts new processes in the place of a running gateway.
@@ -224,7 +226,7 @@ func handoversUnderLoad(t *testing.T, cordon string) {
 			t.Errorf("process %d has no sessions, and goes on", pid)
 		}
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	if n := s.mentioned(t, "taking over from process"); n != times {
@@ -309,7 +311,7 @@ func upgradeFails(t *testing.T, cordon string) {
 	} {
 		s.install(t, []byte(program.text))
 		out := runProgram(t, s.dir, nil, cordon, "reload", "--dir", s.gw())
-		if out.code != exitFindings {
+		if out.code != exit.Findings {
 			t.Errorf("%s: exit code %d: %s%s", program.name, out.code, out.stdout, out.stderr)
 		}
 		f.more(t, 5)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"cordon/cmd/cordon/exit"
+
 	"github.com/spf13/cobra"
 )
 
@@ -45,7 +47,7 @@ func (a *app) health(ctx context.Context) error {
 	var now health
 	err := askGateway(ctx, a.state(), "health", nil, &now, 2*healthTimeout)
 	if errors.Is(err, errNoGateway) {
-		return failure{Code: "health.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", a.state()), Exit: exitUnreachable, Err: err,
+		return exit.Error{Code: "health.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", a.state()), Exit: exit.Unreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	if err != nil {
@@ -62,7 +64,7 @@ func (a *app) health(ctx context.Context) error {
 // goroutine behind, as the watchdog's do.
 func (r *reloader) answerHealth(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
 	if err := r.parts.turns(ctx, healthTimeout); err != nil {
-		return nil, failure{Code: "health.hangs", Message: "the gateway hangs: " + err.Error(), Exit: exitUnreachable, Try: []string{"restart it, and keep its log"}, Err: err}
+		return nil, exit.Error{Code: "health.hangs", Message: "the gateway hangs: " + err.Error(), Exit: exit.Unreachable, Try: []string{"restart it, and keep its log"}, Err: err}
 	}
 	return health{"cordon.health/v1", r.parts.config.Gateway.Name, build().Version, os.Getpid(), r.parts.inForce().Revision()}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/dimse"
 )
 
@@ -92,7 +93,7 @@ func tellCrowd(t *testing.T, cordon string) {
 	if !eventually(func() bool { after = s.holdings(t, d); return after.within(before) }) {
 		t.Errorf("before, the gateway held %v; afterwards %v", before, after)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	device.mu.Lock()

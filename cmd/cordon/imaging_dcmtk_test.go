@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // dcmtk is the command line clients of dcmtk in front of a site: some know TLS, the
@@ -145,7 +147,7 @@ func tellDCMTK(t *testing.T, cordon string) {
 	if n := archive.count(t); n != 6 {
 		t.Errorf("the archive holds %d images, want 6", n)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/dimse"
 )
 
@@ -119,7 +120,7 @@ func tellHostile(t *testing.T, cordon string) {
 	if n := archive.count(t); n != 0 {
 		t.Errorf("the archive holds %d objects", n)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

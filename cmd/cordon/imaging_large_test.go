@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/dimse"
 )
 
@@ -97,7 +98,7 @@ func tellLargeImage(t *testing.T, cordon string) {
 			t.Errorf("%s grew by %d MiB over an image of %d MiB", process, grown, frames*frame/mebibyte)
 		}
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	sum := sha256.New()

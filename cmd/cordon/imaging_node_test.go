@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // heard is a line of deploy/peers/dicom_client.js: a response, an image or a report.
@@ -103,7 +105,7 @@ func tellNodeDICOM(t *testing.T, cordon string) {
 			t.Errorf("%s asks for %q, and of that the device hears %q, want %q", c.badge, c.operations, asked, c.asked)
 		}
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // titles are the AE titles by which the people and devices of imaging sites call.
@@ -66,7 +68,7 @@ func (s *site) explained(t *testing.T, code string, wants ...string) {
 	t.Helper()
 	out := s.run(t, "why", code, "--dir", s.gw())
 	for _, want := range wants {
-		if out.code != exitDone || !strings.Contains(out.stdout, want) {
+		if out.code != exit.Done || !strings.Contains(out.stdout, want) {
 			t.Errorf("why %q exits with %d and says %s%s, want %q in it", code, out.code, out.stdout, out.stderr, want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -92,7 +93,7 @@ func (s *site) asksWhatDecides(t *testing.T, name, next string) {
 	if r2.Data != before.Data || len(r2.Groups) > 0 || !strings.Contains(r2.Workspace, "differs from "+name) {
 		t.Errorf("replay asks %+v", r2)
 	}
-	if out := s.run(t, "policy", "replay", "--since", "1h", "--against", s.path("gw/policy"), "--fail-on", "newly-allowed", "--dir", s.gw()); out.code != exitFindings {
+	if out := s.run(t, "policy", "replay", "--since", "1h", "--against", s.path("gw/policy"), "--fail-on", "newly-allowed", "--dir", s.gw()); out.code != exit.Findings {
 		t.Errorf("replay of the folder exits with %d", out.code)
 	}
 	var l struct {

@@ -12,6 +12,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/rego"
 )
@@ -50,7 +51,7 @@ func (a *app) init(c *cobra.Command, dir, name, domain, operator, state string) 
 	}
 	for _, path := range []string{file, filepath.Join(dir, "policy"), filepath.Join(state, caDir), filepath.Join(state, "audit"), filepath.Join(dir, "cordon.schema.json"), filepath.Join(dir, "profile.schema.json")} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return failure{Code: "init.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exitConflict,
+			return exit.Error{Code: "init.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exit.Conflict,
 				Try: []string{"cordon check --dir " + dir, "choose another directory"}}
 		}
 	}

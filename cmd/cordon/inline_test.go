@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // The CT keeps its address, its port and its router; on the clients' side there is the gateway
@@ -111,7 +113,7 @@ func tellInline(t *testing.T, cordon string) {
 		t.Errorf("the gateway's certificate is not for the device's address: %s%s", out.stdout, out.stderr)
 	}
 
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	w.silent(t, "with the gateway stopped", "10.9.0.7:104")

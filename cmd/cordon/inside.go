@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
@@ -31,11 +32,11 @@ func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Log
 		a.segments[p.Name] = segment.New(keep, p)
 		err := agree(starting, keep, p, log)
 		if errors.Is(err, errNoHelper) {
-			return failure{Code: "segment.helper", Message: err.Error(), Exit: exitUnreachable, Err: err,
+			return exit.Error{Code: "segment.helper", Message: err.Error(), Exit: exit.Unreachable, Err: err,
 				Try: []string{"systemctl start cordon-segment.socket", "as root, cordon run starts a helper by itself"}}
 		}
 		if err != nil {
-			return failure{Code: "segment.plan", Message: err.Error(), Exit: exitConflict, Err: err,
+			return exit.Error{Code: "segment.plan", Message: err.Error(), Exit: exit.Conflict, Err: err,
 				Try: []string{"systemctl restart cordon-segment: it reads the configuration again, and no session is cut", "journalctl -u cordon-segment"}}
 		}
 		found, err := keep.Findings(ctx, p)

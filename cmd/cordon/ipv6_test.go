@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -108,7 +110,7 @@ func tellIPv6(t *testing.T, cordon string) {
 	w.withoutNetAdmin(t, d)
 	examined := func(when string) {
 		t.Helper()
-		if out := w.run(t, "segment", "findings", "--dir", w.gw()); out.code != exitDone {
+		if out := w.run(t, "segment", "findings", "--dir", w.gw()); out.code != exit.Done {
 			t.Errorf("%s, segment findings exits with %d and says %s%s", when, out.code, out.stdout, out.stderr)
 		}
 	}
@@ -180,7 +182,7 @@ func tellIPv6(t *testing.T, cordon string) {
 	if got := strings.Count(monitor.received(), "ORU^R01"); got != 2 {
 		t.Errorf("the monitor has received %d messages, want 2", got)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }
@@ -241,7 +243,7 @@ func tellIPv6Inline(t *testing.T, cordon string) {
 
 	// Somebody has plugged the monitor in on the clients' side as well.
 	w.ip(t, "-n client address add fd09::7/64 dev cli0 nodad")
-	if out := w.run(t, "segment", "findings", "--dir", w.gw()); out.code != exitFindings || !strings.Contains(out.stdout, "answers for fd09::7 on gw0") {
+	if out := w.run(t, "segment", "findings", "--dir", w.gw()); out.code != exit.Findings || !strings.Contains(out.stdout, "answers for fd09::7 on gw0") {
 		t.Errorf("with another machine at the device's address, segment findings exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
 	w.ip(t, "-n client address del fd09::7/64 dev cli0", "-n client address del fd09::50/64 dev cli0")
@@ -261,7 +263,7 @@ func tellIPv6Inline(t *testing.T, cordon string) {
 		"-cert", w.path("engine.pem"), "-key", w.path("engine.key"), "-CAfile", w.path("ca.pem")); !strings.Contains(out.stdout, "Verification: OK") {
 		t.Errorf("the gateway's certificate is not for the device's address: %s%s", out.stdout, out.stderr)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	w.must(t, "segment", "down", "icu", "--yes", "--release", "--dir", w.gw())

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 const mebibyte = 1 << 20
@@ -49,7 +51,7 @@ func tellLarge(t *testing.T, cordon string) {
 		}
 	}
 	c.Close()
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	got := s.device.all()[0]
@@ -77,7 +79,7 @@ func tellEndless(t *testing.T, cordon string) {
 		t.Errorf("the message is answered with %q", answer)
 	}
 	code := decisionCode.FindString(answer[strings.Index(answer, "MSA"):])
-	if out := s.run(t, "audit", "show", code, "--dir", s.gw()); out.code != exitDone {
+	if out := s.run(t, "audit", "show", code, "--dir", s.gw()); out.code != exit.Done {
 		t.Errorf("audit show %s, from %q: %s", code, answer, out.stderr)
 	}
 	d.stop(t)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/rego"
 )
@@ -87,7 +88,7 @@ func tellLearning(t *testing.T, cordon string) {
 	if got := s.device.received(); got != "" {
 		t.Errorf("the device received %q", got)
 	}
-	if out := s.run(t, "policy", "learn", "--out", s.path("first"), "--dir", s.gw()); out.code != exitConflict || !strings.Contains(out.stderr, "learn.exists") {
+	if out := s.run(t, "policy", "learn", "--out", s.path("first"), "--dir", s.gw()); out.code != exit.Conflict || !strings.Contains(out.stderr, "learn.exists") {
 		t.Errorf("into a folder that is not empty: exit code %d, %s", out.code, out.stderr)
 	}
 
@@ -205,7 +206,7 @@ func BenchmarkLearn(b *testing.B) {
 		run++
 		l = learned{}
 		out := filepath.Join(b.TempDir(), strconv.Itoa(run))
-		if err := json.Unmarshal([]byte(inProcess(b, exitDone, "policy", "learn", "--dir", gw, "--since", "24h", "--odd-hours", "none", "--out", out, "--json")), &l); err != nil {
+		if err := json.Unmarshal([]byte(inProcess(b, exit.Done, "policy", "learn", "--dir", gw, "--since", "24h", "--odd-hours", "none", "--out", out, "--json")), &l); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // main leaves to a plugin process before anything of the gateway is set up: "cordon
@@ -14,7 +16,7 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == "plugin" {
 		if err := servePlugin(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "cordon:", err)
-			os.Exit(exitFailed)
+			os.Exit(exit.Failed)
 		}
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // manualCommand is for whoever makes a package. Hidden: a reader of its help has the pages.
@@ -33,16 +34,16 @@ var exitMeanings = []struct {
 	code  int
 	means string
 }{
-	{exitDone, "It worked."},
-	{exitFailed, "It did not."},
-	{exitUsage, "The command line is wrong, or an answer is needed and nobody can be asked."},
-	{exitDenied, "Policy or role does not allow it."},
-	{exitNotFound, "What was named is not there."},
-	{exitChecks, "Checks or tests failed: a configuration or a policy is faulty."},
-	{exitConflict, "It conflicts with what is there, or with what someone did meanwhile."},
-	{exitUnreachable, "Something could not be reached, or took too long."},
-	{exitFindings, "It worked, and there is something to look at."},
-	{exitLogin, "Login is needed and cannot be asked for."},
+	{exit.Done, "It worked."},
+	{exit.Failed, "It did not."},
+	{exit.Usage, "The command line is wrong, or an answer is needed and nobody can be asked."},
+	{exit.Denied, "Policy or role does not allow it."},
+	{exit.NotFound, "What was named is not there."},
+	{exit.Checks, "Checks or tests failed: a configuration or a policy is faulty."},
+	{exit.Conflict, "It conflicts with what is there, or with what someone did meanwhile."},
+	{exit.Unreachable, "Something could not be reached, or took too long."},
+	{exit.Findings, "It worked, and there is something to look at."},
+	{exit.Login, "Login is needed and cannot be asked for."},
 }
 
 func writeManual(root *cobra.Command, dir string) error {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/handover"
 	"cordon/gateway/metrics"
 )
@@ -41,7 +42,7 @@ func openMetrics(c *config.Metrics, old *handover.Predecessor) (*metricsListener
 	}
 	if m.listener == nil {
 		if m.listener, err = m.open(); err != nil {
-			return nil, failure{Code: "metrics.listen", Message: fmt.Sprintf("listen for metrics on %s: %v", c.Listen, err), Exit: exitConflict, Err: err,
+			return nil, exit.Error{Code: "metrics.listen", Message: fmt.Sprintf("listen for metrics on %s: %v", c.Listen, err), Exit: exit.Conflict, Err: err,
 				Try: []string{"another process may hold the address: ss -ltnxp", "metrics: { listen: 127.0.0.1:9464 } with another port"}}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/metrics"
 	"cordon/policy/rego"
 )
@@ -208,7 +209,7 @@ func failuresAreSeen(t *testing.T, cordon string) {
 		if err := os.WriteFile(c.file, []byte(c.bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out := s.reloads(t); out.code != exitFindings {
+		if out := s.reloads(t); out.code != exit.Findings {
 			t.Errorf("%s: the reload exits with %d: %s%s", c.source, out.code, out.stdout, out.stderr)
 		}
 		ok, failed := fmt.Sprintf("cordon_reload_last_successful{source=%q}", c.source), fmt.Sprintf("cordon_reloads_total{result=\"failure\",source=%q}", c.source)
@@ -220,10 +221,10 @@ func failuresAreSeen(t *testing.T, cordon string) {
 		if !eventually(func() bool { return s.mentioned(t, c.entry) == entries+1 }) {
 			t.Errorf("%s: no entry %q", c.source, c.entry)
 		}
-		if out := s.run(t, "status", "--dir", s.gw()); c.source != "trust" && (out.code != exitFindings || !strings.Contains(out.stderr, "reload from "+c.source)) {
+		if out := s.run(t, "status", "--dir", s.gw()); c.source != "trust" && (out.code != exit.Findings || !strings.Contains(out.stderr, "reload from "+c.source)) {
 			t.Errorf("%s: status exits with %d: %s", c.source, out.code, out.stderr)
 		}
-		if out := s.reloads(t); out.code != exitDone {
+		if out := s.reloads(t); out.code != exit.Done {
 			t.Errorf("%s: made good, the reload exits with %d: %s%s", c.source, out.code, out.stdout, out.stderr)
 		}
 		m.shows(t, map[string]float64{ok: 1, failed: 1})
@@ -268,11 +269,11 @@ func failuresAreSeen(t *testing.T, cordon string) {
 	}
 	var said gatewayStatus
 	out := s.run(t, "status", "--json", "--dir", s.gw())
-	if err := json.Unmarshal([]byte(out.stdout), &said); err != nil || out.code != exitFindings || said.Ready || said.Schema != "cordon.status/v1" || len(said.Plugins) != 1 || said.Plugins[0].Running {
+	if err := json.Unmarshal([]byte(out.stdout), &said); err != nil || out.code != exit.Findings || said.Ready || said.Schema != "cordon.status/v1" || len(said.Plugins) != 1 || said.Plugins[0].Running {
 		t.Errorf("status exits with %d, %v: %s", out.code, err, out.stdout)
 	}
 	d.stop(t)
-	if out := s.run(t, "status", "--dir", s.gw()); out.code != exitUnreachable {
+	if out := s.run(t, "status", "--dir", s.gw()); out.code != exit.Unreachable {
 		t.Errorf("without a gateway, status exits with %d: %s", out.code, out.stderr)
 	}
 }
@@ -308,8 +309,8 @@ func badBundleIsSeen(t *testing.T, cordon string) {
 	}
 	unsigned := p.publish(t, s.policyFiles(t), 4)
 	unsigned.Signature = newPublisher(t).detach(unsigned.Bundle, 4, nil)
-	fails("signed by somebody else", exitFindings, unsigned, 1)
-	fails("none at all", exitNotFound, rego.Delivery{}, 2)
+	fails("signed by somebody else", exit.Findings, unsigned, 1)
+	fails("none at all", exit.NotFound, rego.Delivery{}, 2)
 	if n := s.mentioned(t, "refused: bundle"); n != 2 {
 		t.Errorf("%d entries say that a bundle was refused or not found, want 2", n)
 	}
@@ -388,7 +389,7 @@ func socketScraped(t *testing.T, cordon string) {
 	if err := os.Symlink(s.path("file"), path); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.run(t, "run", "--dir", s.gw()); out.code != exitConflict || !strings.Contains(out.stderr, "no socket") {
+	if out := s.run(t, "run", "--dir", s.gw()); out.code != exit.Conflict || !strings.Contains(out.stderr, "no socket") {
 		t.Errorf("in the place of a file, run exits with %d: %s", out.code, out.stderr)
 	}
 	if err := os.Remove(path); err != nil {

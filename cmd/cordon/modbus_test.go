@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // rack is a site whose device is an infusion rack, and what its device has recorded.
@@ -120,7 +122,7 @@ func tellMbpoll(t *testing.T, cordon string) {
 		}
 		r.wantRecord(t, want)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }
@@ -270,7 +272,7 @@ func tellSilentDevice(t *testing.T, cordon string) {
 	say(get)
 	s.device.want(t, 1, set+get)
 	c.Close()
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	s.device.want(t, 1, set+get)

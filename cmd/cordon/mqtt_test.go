@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // newBroker makes a gateway in front of mosquitto, with a tap before it, and returns the port
@@ -81,7 +83,7 @@ func tellMosquitto(t *testing.T, cordon string) {
 	if why := s.must(t, "why", decisionCode.FindString(out.stdout+out.stderr), "--dir", s.gw()); !strings.Contains(why, "DENY mqtt:PUBLISH") {
 		t.Errorf("why, from %q, says %s", out.stdout+out.stderr, why)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }
@@ -147,7 +149,7 @@ func tellMQTT(t *testing.T, cordon string, client []string, says map[string][][]
 	if sent := through.take(); strings.Contains(sent, "$SYS") || strings.Contains(sent, "13") {
 		t.Errorf("the broker received %q", sent)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // tellInvestigation follows a refused nurse's call to the desk: from the code in the answer to
@@ -103,7 +105,7 @@ func tellTampering(t *testing.T, cordon string) {
 		if err := os.WriteFile(logs[0], changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out := s.run(t, "audit", "verify", "--dir", s.gw()); out.code != exitChecks || out.stdout != "" {
+		if out := s.run(t, "audit", "verify", "--dir", s.gw()); out.code != exit.Checks || out.stdout != "" {
 			t.Errorf("byte %d of %d changed: verify exits with %d: %s%s", at, used, out.code, out.stdout, out.stderr)
 		}
 	}
@@ -130,16 +132,16 @@ func tellExitCodes(t *testing.T, cordon string) {
 		code int
 		says string // a regular expression, on standard error
 	}{
-		{s, "chekc", exitUsage, `cordon check`},
-		{s, "check --dir elsewhere", exitNotFound, `config\.file\.missing`},
-		{s, "why 000-00 --dir gw", exitNotFound, `audit\.no_entry`},
-		{s, "audit show 9999 --dir gw", exitNotFound, `audit\.no_entry`},
-		{s, "init gw", exitConflict, `init\.exists`},
-		{s, "cert issue --dir gw --user nurse.ito --role nurse --out nurse", exitConflict, `cert\.exists`},
-		{busy, "run -c gw/cordon.yaml", exitConflict, `code: listen\n`},
-		{typo, "check --dir gw", exitChecks, `gw/policy/cordon\.rego:\d+:\d+\n(.*\n)*.*opration`},
-		{typo, "audit tail --dir gw", exitNotFound, `audit\.missing`},
-		{typo, "run --dir gw", exitChecks, `cordon\.rego:\d+:\d+`},
+		{s, "chekc", exit.Usage, `cordon check`},
+		{s, "check --dir elsewhere", exit.NotFound, `config\.file\.missing`},
+		{s, "why 000-00 --dir gw", exit.NotFound, `audit\.no_entry`},
+		{s, "audit show 9999 --dir gw", exit.NotFound, `audit\.no_entry`},
+		{s, "init gw", exit.Conflict, `init\.exists`},
+		{s, "cert issue --dir gw --user nurse.ito --role nurse --out nurse", exit.Conflict, `cert\.exists`},
+		{busy, "run -c gw/cordon.yaml", exit.Conflict, `code: listen\n`},
+		{typo, "check --dir gw", exit.Checks, `gw/policy/cordon\.rego:\d+:\d+\n(.*\n)*.*opration`},
+		{typo, "audit tail --dir gw", exit.NotFound, `audit\.missing`},
+		{typo, "run --dir gw", exit.Checks, `cordon\.rego:\d+:\d+`},
 	} {
 		out := c.at.run(t, strings.Fields(c.args)...)
 		if out.code != c.code || !regexp.MustCompile(c.says).MatchString(out.stderr) || out.stdout != "" {

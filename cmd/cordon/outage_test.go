@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // tellDrain ends a gateway under load as an update does: exit code 0, no message cut in
@@ -22,7 +24,7 @@ func tellDrain(t *testing.T, cordon string) {
 	d := s.serve(t)
 	l := s.load(t, 4)
 	l.waitFor(t, 100)
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	l.end()
@@ -58,7 +60,7 @@ func tellPowerFailure(t *testing.T, cordon string) {
 	if answer := send(t, s.dial(t, "engine"), framed(message("ORU^R01", "R1", "2.5.1"))); !strings.Contains(answer, "MSA|AA|R1") {
 		t.Errorf("after the restart the answer is %q", answer)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // origin is where something comes from that is brought into a running gateway.
@@ -74,7 +75,7 @@ func (o *outcomes) note(from origin, err error) {
 		return
 	}
 	x.Failures++
-	x.Failure, x.Why = time.Now(), failures(err)[0].Message
+	x.Failure, x.Why = time.Now(), exit.Errors(err)[0].Message
 }
 
 // all returns them by source.
@@ -108,5 +109,5 @@ func (a *assembly) lookAtTrust() error {
 	if err == nil {
 		return nil
 	}
-	return failure{Code: "trust.unfollowed", Message: err.Error(), Exit: exitFindings, Err: err, Try: []string{"nothing is lost: what was known before stays in use", "cordon doctor"}}
+	return exit.Error{Code: "trust.unfollowed", Message: err.Error(), Exit: exit.Findings, Err: err, Try: []string{"nothing is lost: what was known before stays in use", "cordon doctor"}}
 }

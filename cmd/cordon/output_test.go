@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // terminal opens a pseudo-terminal and returns the end a program writes to, and a
@@ -107,16 +108,16 @@ func TestExitCodes(t *testing.T) {
 		err  error
 		want int
 	}{
-		{errors.New("disk on fire"), exitFailed},
-		{failure{Message: "x"}, exitFailed},
-		{fmt.Errorf("cannot do: %w", failure{Message: "x", Exit: exitUnreachable}), exitUnreachable},
-		{config.Faults{{Code: "config.value"}}, exitChecks},
-		{config.Faults{{Code: "config.value", Proposed: true}}, exitUsage},
-		{config.Faults{{Code: "config.listener.conflict"}}, exitChecks},
-		{config.Faults{{Code: "config.listener.conflict", Proposed: true}}, exitConflict},
-		{config.Faults{{Code: "config.file.missing"}}, exitNotFound},
-		{fmt.Errorf("cannot add: %w", config.ErrChanged), exitConflict},
-		{&os.PathError{Op: "open", Path: "x", Err: os.ErrNotExist}, exitNotFound},
+		{errors.New("disk on fire"), exit.Failed},
+		{exit.Error{Message: "x"}, exit.Failed},
+		{fmt.Errorf("cannot do: %w", exit.Error{Message: "x", Exit: exit.Unreachable}), exit.Unreachable},
+		{config.Faults{{Code: "config.value"}}, exit.Checks},
+		{config.Faults{{Code: "config.value", Proposed: true}}, exit.Usage},
+		{config.Faults{{Code: "config.listener.conflict"}}, exit.Checks},
+		{config.Faults{{Code: "config.listener.conflict", Proposed: true}}, exit.Conflict},
+		{config.Faults{{Code: "config.file.missing"}}, exit.NotFound},
+		{fmt.Errorf("cannot add: %w", config.ErrChanged), exit.Conflict},
+		{&os.PathError{Op: "open", Path: "x", Err: os.ErrNotExist}, exit.NotFound},
 	} {
 		var out bytes.Buffer
 		a := &app{stderr: &out}

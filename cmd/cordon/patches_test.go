@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/demo"
 	"cordon/deploy/dimse"
 	"cordon/deploy/poct"
@@ -227,16 +228,16 @@ func closedPorts(t *testing.T, s *site) {
 			return s.run(t, "device", "add", profile, "--dir", s.gw(), "--profile", profile, "--protocol", protocol, "--address", "127.0.0.1", "--port", port, "--listen", freeAddress(t))
 		}
 		for _, port := range []string{"20", "21", "23"} {
-			if out := add(protocol, port); out.code == exitDone || !strings.Contains(out.stderr, "profile.port") {
+			if out := add(protocol, port); out.code == exit.Done || !strings.Contains(out.stderr, "profile.port") {
 				t.Errorf("%s on port %s: %d %s", profile, port, out.code, out.stderr)
 			}
 		}
 		for _, unread := range []string{"stream", "command"} {
-			if out := add(unread, "4000"); out.code == exitDone || !strings.Contains(out.stderr, "profile.protocol") {
+			if out := add(unread, "4000"); out.code == exit.Done || !strings.Contains(out.stderr, "profile.protocol") {
 				t.Errorf("%s over %s: %d %s", profile, unread, out.code, out.stderr)
 			}
 		}
-		if out := add(protocol, "4000"); out.code != exitDone {
+		if out := add(protocol, "4000"); out.code != exit.Done {
 			t.Errorf("%s over %s: %d %s", profile, protocol, out.code, out.stderr)
 		}
 	}

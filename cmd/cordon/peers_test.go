@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // TestGateway drives the program a user gets, by its command line, with the programs its
@@ -235,7 +237,7 @@ func tellMLLPSend(t *testing.T, cordon string) {
 	if got := send("rsa", result)[0]; !strings.Contains(got, "\rMSA|AA|R1") {
 		t.Errorf("with an RSA key the answer is %q", got)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	s.device.want(t, 3, framed(result, alarm, result))

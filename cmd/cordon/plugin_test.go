@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // tellPinned has a plugin built as a module of its own outside of this tree, pinned by its
@@ -49,7 +51,7 @@ func tellPinned(t *testing.T, cordon string) {
 		}
 	}
 	c.Close()
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	if got := device.received(); got != "get rate\nget rate\n" {
@@ -65,7 +67,7 @@ func tellPinned(t *testing.T, cordon string) {
 	}
 	for _, verb := range []string{"check", "run"} {
 		out := s.run(t, verb, "-c", config)
-		if out.code == exitDone || !strings.Contains(out.stderr, "config.plugin.start") || !strings.Contains(out.stderr, "another program is pinned") {
+		if out.code == exit.Done || !strings.Contains(out.stderr, "config.plugin.start") || !strings.Contains(out.stderr, "another program is pinned") {
 			t.Errorf("%s of a changed program exits with %d: %s", verb, out.code, out.stderr)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
@@ -141,8 +142,8 @@ func (k keptPolicies) contents(f rego.Listed) ([]byte, error) {
 	return text, nil
 }
 
-func keptChanged(path string) failure {
-	return failure{Code: "policy.kept_changed", Exit: exitChecks, Message: fmt.Sprintf("%s does not hold what was kept in it", path), Try: []string{"restore it from its backup"}}
+func keptChanged(path string) exit.Error {
+	return exit.Error{Code: "policy.kept_changed", Exit: exit.Checks, Message: fmt.Sprintf("%s does not hold what was kept in it", path), Try: []string{"restore it from its backup"}}
 }
 
 // access returns what was granted when a policy decided; false if it is not known any more.

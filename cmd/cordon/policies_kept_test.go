@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -90,7 +91,7 @@ func TestKeptOnce(t *testing.T) {
 	if _, ok := kept.access(digestsOf(x)); ok {
 		t.Error("what was granted is read from a changed file")
 	}
-	if _, err := kept.open(digestsOf(x)); err == nil || failures(err)[0].Code != "policy.kept_changed" {
+	if _, err := kept.open(digestsOf(x)); err == nil || exit.Errors(err)[0].Code != "policy.kept_changed" {
 		t.Errorf("a policy with a changed file is opened: %v", err)
 	}
 }

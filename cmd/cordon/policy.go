@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -180,7 +181,7 @@ func (a *app) testPolicies(ctx context.Context, args []string) error {
 		fmt.Fprintf(a.stdout, "%d passed, %d failed, %d skipped\n", len(results)-failed-skipped, failed, skipped)
 	}
 	if err == nil && failed > 0 {
-		err = failure{Code: "policy.test", Exit: exitChecks, Message: fmt.Sprintf("%d of %d policy tests fail", failed, len(results))}
+		err = exit.Error{Code: "policy.test", Exit: exit.Checks, Message: fmt.Sprintf("%d of %d policy tests fail", failed, len(results))}
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 func policyApproveCommand(a *app) *cobra.Command {
@@ -60,7 +61,7 @@ func policyRejectCommand(a *app) *cobra.Command {
 func number(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return 0, failure{Code: "usage.revision", Message: fmt.Sprintf("%.40q is no number of a revision", text), Exit: exitUsage, Err: err, Try: []string{"cordon policy submissions", "cordon policy history"}}
+		return 0, exit.Error{Code: "usage.revision", Message: fmt.Sprintf("%.40q is no number of a revision", text), Exit: exit.Usage, Err: err, Try: []string{"cordon policy submissions", "cordon policy history"}}
 	}
 	return n, nil
 }
@@ -91,7 +92,7 @@ func (a *app) approvePolicy(ctx context.Context, rev string, by *badge, why stri
 		if err := a.printProspect(ahead); err != nil {
 			return err
 		}
-		return failure{Code: "approval.unconfirmed", Message: "nothing was approved", Exit: exitUsage, Try: []string{"the same command with --yes", "cordon policy reject " + rev}}
+		return exit.Error{Code: "approval.unconfirmed", Message: "nothing was approved", Exit: exit.Usage, Try: []string{"the same command with --yes", "cordon policy reject " + rev}}
 	}
 	return a.giveOpinion(ctx, c, sub, "approve", purposeApprove, by, why)
 }

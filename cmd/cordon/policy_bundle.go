@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -48,7 +49,7 @@ func (a *app) bundleKeygen(dir string) error {
 	for _, name := range names {
 		for _, ext := range []string{".key", ".pub"} {
 			if path := filepath.Join(dir, name+ext); exists(path) {
-				return failure{Code: "bundle.exists", Message: path + " exists already, and nothing is overwritten", Exit: exitConflict, Try: []string{"--out another directory"}}
+				return exit.Error{Code: "bundle.exists", Message: path + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another directory"}}
 			}
 		}
 	}
@@ -125,7 +126,7 @@ func (a *app) bundleBuild(ctx context.Context, args []string, revision uint64, l
 		out = fmt.Sprintf("policy-%d%s", revision, bundleExt)
 	}
 	if exists(out) {
-		return failure{Code: "bundle.exists", Message: out + " exists already, and nothing is overwritten", Exit: exitConflict, Try: []string{"--out another file", "remove it first"}}
+		return exit.Error{Code: "bundle.exists", Message: out + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another file", "remove it first"}}
 	}
 	tarball, results, err := rego.BuildBundle(ctx, c.Policy.Dir, revision, label)
 	if err == nil {
@@ -233,5 +234,5 @@ func signFailure(err error) error {
 	if _, ok := errors.AsType[*rego.Problems](err); ok {
 		return placed(err)
 	}
-	return failure{Code: "bundle.sign", Exit: exitUsage, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
+	return exit.Error{Code: "bundle.sign", Exit: exit.Usage, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -108,7 +109,7 @@ than all before.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 && rollback == 0 {
-				return failure{Code: "usage.arguments", Exit: exitUsage, Message: "no FILE and no --rollback-to", Try: []string{"the same command with --help"}}
+				return exit.Error{Code: "usage.arguments", Exit: exit.Usage, Message: "no FILE and no --rollback-to", Try: []string{"the same command with --help"}}
 			}
 			return cannot("load a bundle", a.bundleLoad(c.Context(), append(args, "")[0], rollback, yes))
 		},
@@ -152,7 +153,7 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 		return err
 	}
 	if !news && b.rolledBackFrom(opened) {
-		return failure{Code: "bundle.older", Exit: exitConflict, Message: fmt.Sprintf("revision %d was rolled back from", opened.Revision),
+		return exit.Error{Code: "bundle.older", Exit: exit.Conflict, Message: fmt.Sprintf("revision %d was rolled back from", opened.Revision),
 			Try: []string{fmt.Sprintf("the same command with --rollback-to %d", opened.Revision)}}
 	}
 	if !news {
@@ -188,7 +189,7 @@ func (a *app) showRollback(b *bundles, to *rego.Bundle) error {
 		a.remark("from revision %d %s to %d %s, made %s: %d rule(s) and %d value(s) of data differ; live sessions that are not permitted then end",
 			now.Revision, orDash(now.Label), to.Revision, orDash(to.Label), to.Made.Local().Format(time.DateTime), len(d.Rules), len(d.Data))
 	}
-	return failure{Code: "bundle.unconfirmed", Message: "nothing was changed", Exit: exitUsage, Try: []string{"the same command with --yes"}}
+	return exit.Error{Code: "bundle.unconfirmed", Message: "nothing was changed", Exit: exit.Usage, Try: []string{"the same command with --yes"}}
 }
 
 // loadWithoutGateway takes a bundle for the next start. The lock on the audit log keeps a gateway

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -76,7 +77,7 @@ func (a *app) evaluate(ctx context.Context, name, against string) error {
 			return err
 		}
 		if len(e.Input) == 0 {
-			return failure{Code: "policy.no_question", Exit: exitNotFound, Message: "no policy was asked then", Try: []string{"cordon why " + name}}
+			return exit.Error{Code: "policy.no_question", Exit: exit.NotFound, Message: "no policy was asked then", Try: []string{"cordon why " + name}}
 		}
 		out.Code, out.Input, out.Recorded = e.Code, e.Input, &e.Decision.Allow
 	}
@@ -113,7 +114,7 @@ func (a *app) readQuestion(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	bad := failure{Code: "policy.input", Exit: exitUsage, File: name, Try: []string{"a request as cordon audit show CODE prints it under input"}}
+	bad := exit.Error{Code: "policy.input", Exit: exit.Usage, File: name, Try: []string{"a request as cordon audit show CODE prints it under input"}}
 	if len(text) > audit.MaxEntry {
 		bad.Message = fmt.Sprintf("the question is longer than %d KiB", audit.MaxEntry>>10)
 		return nil, bad

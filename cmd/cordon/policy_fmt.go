@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -62,7 +63,7 @@ func (a *app) formatPolicy(args []string, write bool) error {
 		}
 	}
 	if err == nil && len(names) > 0 && !write {
-		err = failure{Code: "policy.format", Exit: exitFindings, Message: fmt.Sprintf("%d files are not formatted as usual", len(names)), Try: []string{"cordon policy fmt -w"}}
+		err = exit.Error{Code: "policy.format", Exit: exit.Findings, Message: fmt.Sprintf("%d files are not formatted as usual", len(names)), Try: []string{"cordon policy fmt -w"}}
 	}
 	return err
 }

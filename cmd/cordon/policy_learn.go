@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -104,7 +105,7 @@ func (a *app) learn(ctx context.Context, o learnOptions) error {
 	}
 	out, err := a.propose(ctx, log, c, scope, since, until)
 	if damage, ok := errors.AsType[*audit.Damage](err); ok {
-		return failure{Code: "audit.damaged", Message: "the audit log is damaged: " + err.Error(), Exit: exitChecks, Err: damage,
+		return exit.Error{Code: "audit.damaged", Message: "the audit log is damaged: " + err.Error(), Exit: exit.Checks, Err: damage,
 			Try: []string{"cordon audit verify", "learn from a time before it with --until, or after it with --since"}}
 	}
 	if err != nil {
@@ -170,7 +171,7 @@ func (a *app) propose(ctx context.Context, log *audit.Reader, c *config.Config, 
 			return nil, err
 		}
 	}
-	return nil, failure{Code: "learn.unproven", Exit: exitChecks, Message: "the policy answers like questions in different ways, and no proposal fits the log",
+	return nil, exit.Error{Code: "learn.unproven", Exit: exit.Checks, Message: "the policy answers like questions in different ways, and no proposal fits the log",
 		Try: []string{"learn from one device: --device ID"}}
 }
 
@@ -206,7 +207,7 @@ func free(dir string) error {
 	case err != nil:
 		return fmt.Errorf("write to %q: %w", dir, errors.Unwrap(err))
 	case len(entries) > 0:
-		return failure{Code: "learn.exists", Exit: exitConflict, Message: fmt.Sprintf("folder %q is not empty", dir), Try: []string{"--out with a folder that does not exist yet"}}
+		return exit.Error{Code: "learn.exists", Exit: exit.Conflict, Message: fmt.Sprintf("folder %q is not empty", dir), Try: []string{"--out with a folder that does not exist yet"}}
 	}
 	return nil
 }

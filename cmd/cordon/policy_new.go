@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -44,7 +45,7 @@ func (a *app) newPolicy(ctx context.Context, dir, from string) error {
 		return err
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return failure{Code: "policy.exists", Exit: exitConflict, Message: fmt.Sprintf("%s is not empty, and nothing is overwritten", dir), Err: fs.ErrExist, Try: []string{"choose another directory"}}
+		return exit.Error{Code: "policy.exists", Exit: exit.Conflict, Message: fmt.Sprintf("%s is not empty, and nothing is overwritten", dir), Err: fs.ErrExist, Try: []string{"choose another directory"}}
 	}
 	cells, err := engine.Table(ctx, engine.Vocabulary())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -25,12 +26,12 @@ func TestPolicyNew(t *testing.T) {
 	t.Setenv("PATH", t.TempDir()) // no regal
 	gw, c := newGateway(t)
 	next := filepath.Join(t.TempDir(), "next")
-	inProcess(t, exitDone, "policy", "new", next, "--dir", gw)
-	inProcess(t, exitConflict, "policy", "new", next, "--dir", gw)
-	check := func(exit int) (out policyChecked) {
+	inProcess(t, exit.Done, "policy", "new", next, "--dir", gw)
+	inProcess(t, exit.Conflict, "policy", "new", next, "--dir", gw)
+	check := func(status int) (out policyChecked) {
 		t.Helper()
-		text := inProcess(t, exit, "policy", "check", next, "--dir", gw, "--json")
-		if exit == exitDone {
+		text := inProcess(t, status, "policy", "check", next, "--dir", gw, "--json")
+		if status == exit.Done {
 			if err := json.Unmarshal([]byte(text), &out); err != nil {
 				t.Fatal(err)
 			}
@@ -41,7 +42,7 @@ func TestPolicyNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := check(exitDone); out.Policy != engine.Revision() || out.Data != engine.Data() || out.Tests == 0 || len(out.Findings)+len(out.Warnings) > 0 || out.Regal {
+	if out := check(exit.Done); out.Policy != engine.Revision() || out.Data != engine.Data() || out.Tests == 0 || len(out.Findings)+len(out.Warnings) > 0 || out.Regal {
 		t.Errorf("as it is: %+v", out)
 	}
 
@@ -49,20 +50,20 @@ func TestPolicyNew(t *testing.T) {
 	there.Policy.Dir = next
 	edit(t, &there, "data.yaml", "\n# Besides, while", "  porter:\n    monitor/*: [read]\n\n# Besides, while")
 	edit(t, &there, "data.yaml", "kinds:\n", "kinds:\n  porter: user\n")
-	out := check(exitDone) // warnings are no failure
+	out := check(exit.Done) // warnings are no failure
 	i := slices.IndexFunc(out.Findings, func(f rego.Finding) bool { return f.Code == "policy.lint.table" })
 	if i < 0 || !out.Findings[i].Warning || out.Findings[i].File != filepath.Join(next, rego.TableFile) {
 		t.Errorf("a table that is another policy's: %+v", out.Findings)
 	}
-	inProcess(t, exitDone, "policy", "table", next, "-w", "--dir", gw)
-	if out := check(exitDone); len(out.Findings) > 0 {
+	inProcess(t, exit.Done, "policy", "table", next, "-w", "--dir", gw)
+	if out := check(exit.Done); len(out.Findings) > 0 {
 		t.Errorf("after it was written: %+v", out.Findings)
 	}
 	if text, err := os.ReadFile(filepath.Join(next, rego.TableFile)); err != nil || !strings.Contains(string(text), "| porter | `monitor/*` | any but dicom | yes | yes | yes | – |") {
 		t.Errorf("the table: %s, %v", text, err)
 	}
 	var diff struct{ Table []rego.CellChange }
-	if err := json.Unmarshal([]byte(inProcess(t, exitDone, "policy", "diff", c.Policy.Dir, next, "--dir", gw, "--json")), &diff); err != nil {
+	if err := json.Unmarshal([]byte(inProcess(t, exit.Done, "policy", "diff", c.Policy.Dir, next, "--dir", gw, "--json")), &diff); err != nil {
 		t.Fatal(err)
 	}
 	if len(diff.Table) == 0 || slices.ContainsFunc(diff.Table, func(x rego.CellChange) bool { return x.Role != "porter" || len(x.Before) > 0 }) {
@@ -70,7 +71,7 @@ func TestPolicyNew(t *testing.T) {
 	}
 
 	edit(t, &there, "data.yaml", "    monitor/*: [read]\n\n", "    monitor/*: [raed]\n\n")
-	if text := inProcess(t, exitChecks, "policy", "check", next, "--dir", gw, "--json"); text != "" {
+	if text := inProcess(t, exit.Checks, "policy", "check", next, "--dir", gw, "--json"); text != "" {
 		t.Errorf("a slip that cannot be meant: %s", text)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
@@ -52,13 +53,13 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 	}
 	switch {
 	case len(names) == 0:
-		return nil, failure{Code: "policy.missing", Exit: exitNotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here within %s (policy.keep)", name, c.Policy.Keep), Try: []string{"cordon audit show CODE tells which policy decided"}}
+		return nil, exit.Error{Code: "policy.missing", Exit: exit.NotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here within %s (policy.keep)", name, c.Policy.Keep), Try: []string{"cordon audit show CODE tells which policy decided"}}
 	case len(names) == 1:
 		return kept.open(found)
 	case len(folders) == 1:
 		return granted(c)(kept.open(found))
 	}
-	return nil, failure{Code: "policy.ambiguous", Exit: exitUsage, Message: fmt.Sprintf("%q is the beginning of %d policies' digests", name, len(names)), Try: names}
+	return nil, exit.Error{Code: "policy.ambiguous", Exit: exit.Usage, Message: fmt.Sprintf("%q is the beginning of %d policies' digests", name, len(names)), Try: names}
 }
 
 // openDeciding opens what decides: the policy folder as it stands now, which a reload takes, unless policies come as

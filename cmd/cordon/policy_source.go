@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -52,10 +53,10 @@ func openSource(c *config.Config) (*policySource, error) {
 	restore := []string{"restore " + path + " from its backup", "cordon policy history tells what was in force"}
 	if !errors.Is(err, fs.ErrNotExist) {
 		// Any guess, the last revision that is recorded included, could allow what was taken back.
-		return nil, failure{Code: "rollout.damaged", Message: "which policy is in force is not known: " + err.Error(), Exit: exitChecks, Err: err, Try: restore}
+		return nil, exit.Error{Code: "rollout.damaged", Message: "which policy is in force is not known: " + err.Error(), Exit: exit.Checks, Err: err, Try: restore}
 	}
 	if _, err := os.Stat(filepath.Join(c.Gateway.State, submissionDir)); err == nil {
-		return nil, failure{Code: "rollout.missing", Message: fmt.Sprintf("which policy is in force is not known: %s is gone, and there are submissions", path), Exit: exitChecks, Err: err, Try: restore}
+		return nil, exit.Error{Code: "rollout.missing", Message: fmt.Sprintf("which policy is in force is not known: %s is gone, and there are submissions", path), Exit: exit.Checks, Err: err, Try: restore}
 	}
 	engine, err := loadPolicy(c)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -36,7 +37,7 @@ func (b *badge) load() (tls.Certificate, error) {
 	}
 	cert, err := tls.LoadX509KeyPair(b.cert, key)
 	if err != nil {
-		return cert, failure{Code: "cert.unusable", Message: fmt.Sprintf("sign with %s and %s: %v", b.cert, key, err), Exit: exitUsage, Err: err,
+		return cert, exit.Error{Code: "cert.unusable", Message: fmt.Sprintf("sign with %s and %s: %v", b.cert, key, err), Exit: exit.Usage, Err: err,
 			Try: []string{"--cert FILE.pem --key FILE.key, as cordon cert issue writes them"}}
 	}
 	return cert, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/rego"
 )
@@ -65,7 +66,7 @@ func (a *app) policyTable(ctx context.Context, name string, o tableOptions) erro
 	}
 	if o.write {
 		if info, err := os.Stat(name); err != nil || !info.IsDir() {
-			return failure{Code: "usage.table", Exit: exitUsage, Message: fmt.Sprintf("%q is no folder to write %s to", name, rego.TableFile)}
+			return exit.Error{Code: "usage.table", Exit: exit.Usage, Message: fmt.Sprintf("%q is no folder to write %s to", name, rego.TableFile)}
 		}
 		path := filepath.Join(name, rego.TableFile)
 		if err := writeText(path, rego.TableMarkdown(cells)); err != nil {

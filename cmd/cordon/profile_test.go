@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -93,7 +94,7 @@ func tellProfile(t *testing.T, cordon string) {
 	s.write(t, "gw/profiles/our-archive.yaml", strings.Replace(own, "max_body: 64MiB", "max_body: lots", 1))
 	for _, args := range [][]string{{"profile", "check", file}, {"check"}} {
 		out := s.run(t, append(args, "--dir", s.gw())...)
-		if out.code == exitDone || !strings.Contains(out.stderr, `setting "max_body": "lots" is not a size`) || !strings.Contains(out.stderr, "our-archive") {
+		if out.code == exit.Done || !strings.Contains(out.stderr, `setting "max_body": "lots" is not a size`) || !strings.Contains(out.stderr, "our-archive") {
 			t.Errorf("%v: %d %s", args, out.code, out.stderr)
 		}
 	}
@@ -104,7 +105,7 @@ func tellProfile(t *testing.T, cordon string) {
 		t.Fatal(err)
 	}
 	s.write(t, "gw/policy/patches.rego", string(text)+"\n# changed\n")
-	if out := s.run(t, "check", "--dir", s.gw()); out.code != exitDone || !strings.Contains(out.stderr, "cms8000-call-out is not as it was signed off") || strings.Contains(out.stderr, "dcmtk") {
+	if out := s.run(t, "check", "--dir", s.gw()); out.code != exit.Done || !strings.Contains(out.stderr, "cms8000-call-out is not as it was signed off") || strings.Contains(out.stderr, "dcmtk") {
 		t.Errorf("check of a changed pack: %d %s", out.code, out.stderr)
 	}
 	s.write(t, "gw/policy/patches.rego", strings.Replace(string(text), `"cms8000-call-out"`, `"another"`, 1))
@@ -112,7 +113,7 @@ func tellProfile(t *testing.T, cordon string) {
 		if err := os.Remove(filepath.Join(s.gw(), "policy", "patches_test.rego")); command == "run" && err != nil {
 			t.Fatal(err)
 		}
-		if out := s.run(t, command, "--dir", s.gw()); out.code == exitDone || !strings.Contains(out.stderr, "policy.patch.missing") || !strings.Contains(out.stderr, "profile: contec-cms8000") {
+		if out := s.run(t, command, "--dir", s.gw()); out.code == exit.Done || !strings.Contains(out.stderr, "policy.patch.missing") || !strings.Contains(out.stderr, "profile: contec-cms8000") {
 			t.Errorf("%s without a patch: %d %s", command, out.code, out.stderr)
 		}
 	}

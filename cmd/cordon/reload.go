@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -100,11 +101,11 @@ func (a *app) showReloaded(done *reloaded) error {
 func askChange(ctx context.Context, state, verb string, q, done any) error {
 	err := askGateway(ctx, state, verb, q, done, 2*reloadTimeout) // another change may be going on
 	if errors.Is(err, errNoGateway) {
-		err = failure{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exitUnreachable, Err: err,
+		err = exit.Error{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exit.Unreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
-	if f, ok := errors.AsType[failure](err); ok && f.Exit != exitUnreachable && f.Exit != exitNotFound {
-		f.Exit = exitFindings
+	if f, ok := errors.AsType[exit.Error](err); ok && f.Exit != exit.Unreachable && f.Exit != exit.NotFound {
+		f.Exit = exit.Findings
 		err = f
 	}
 	return err
@@ -171,7 +172,7 @@ func (r *reloader) change(ctx context.Context, name string, do change, q changeR
 	}
 	r.parts.count(name, done.origin, err)
 	if err != nil {
-		all := failures(err)
+		all := exit.Errors(err)
 		why := all[0].Message
 		if more := len(all) - 1; more > 0 {
 			why = fmt.Sprintf("%s, and %d more", why, more)
@@ -214,7 +215,7 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 		return done, err
 	}
 	if fixed := needRestart(r.config, c); len(fixed) > 0 {
-		return done, failure{Code: "reload.restart", Message: fmt.Sprintf("a running gateway cannot change %s", strings.Join(fixed, ", ")),
+		return done, exit.Error{Code: "reload.restart", Message: fmt.Sprintf("a running gateway cannot change %s", strings.Join(fixed, ", ")),
 			Try: []string{"restart it: what it does at the moment is unchanged", "or undo that, and reload the rest"}}
 	}
 	done.origin = policyOrigin(c)

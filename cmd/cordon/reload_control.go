@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
 )
@@ -80,7 +81,7 @@ func prepare(ctx context.Context, file string, keep segment.Keeper, old *handove
 		return nil, err
 	}
 	if r.listeners, err = r.parts.gateway.Listen(); err != nil {
-		return nil, failure{Code: "listen", Message: err.Error(), Exit: exitConflict, Err: err,
+		return nil, exit.Error{Code: "listen", Message: err.Error(), Exit: exit.Conflict, Err: err,
 			Try: []string{"another process may hold the address: ss -ltnp", "cordon device list"}}
 	}
 	var taken net.Listener

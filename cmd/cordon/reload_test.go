@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/deploy/dimse"
 )
 
@@ -38,7 +39,7 @@ func reloadsRefused(t *testing.T, cordon string) {
 	_, port, _ := net.SplitHostPort(s.device.address())
 	s.must(t, "device", "add", "mon-8", "--dir", s.gw(), "--profile", "philips-intellivue", "--protocol", "hl7",
 		"--address", "127.0.0.1", "--port", port, "--listen", freeAddress(t))
-	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exitUnreachable || !strings.Contains(out.stderr, "reload.unreachable") {
+	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Unreachable || !strings.Contains(out.stderr, "reload.unreachable") {
 		t.Errorf("without a gateway: exit code %d, %s", out.code, out.stderr)
 	}
 	d := s.serve(t)
@@ -82,7 +83,7 @@ func reloadsRefused(t *testing.T, cordon string) {
 			t.Fatal(err)
 		}
 		out := s.run(t, "reload", "--dir", s.gw())
-		if out.code != exitFindings || !strings.Contains(out.stderr, "code: "+edit.code) || !strings.Contains(out.stderr, edit.says) {
+		if out.code != exit.Findings || !strings.Contains(out.stderr, "code: "+edit.code) || !strings.Contains(out.stderr, edit.says) {
 			t.Errorf("%s: exit code %d:\n%s", edit.name, out.code, out.stderr)
 		}
 		serves(fmt.Sprintf("R%d", i+1))
@@ -181,7 +182,7 @@ func sessionsEnded(t *testing.T, cordon string) {
 		t.Errorf("after the release the answer is %q", answer)
 	}
 	s.must(t, "audit", "verify", "--dir", s.gw())
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	if _, err := os.Lstat(filepath.Join(s.gw(), "state", controlName)); err == nil {
@@ -218,7 +219,7 @@ func imageCutShort(t *testing.T, cordon string) {
 	}
 	t.Logf("the association ended %v after the reload began, and %d MiB", time.Since(began), ct.sent.Load()>>20)
 	s.explained(t, s.lastRefusal(t), "DENY dicom:C-STORE", "device pacs-1 is quarantined")
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	device.mu.Lock()
@@ -300,7 +301,7 @@ func reloadsUnderLoad(t *testing.T, cordon string) {
 	l.mu.Unlock()
 	l.waitFor(t, acked+20) // all of them: a client whose message is refused goes on without counting it
 	l.end()
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	editions := map[string]string{} // a code that each decided

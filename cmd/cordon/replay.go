@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -82,11 +83,11 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 		}
 	}
 	if !since.Before(until) {
-		return failure{Code: "usage.time", Exit: exitUsage, Message: fmt.Sprintf("--since %s is not before --until %s", since.Format(time.RFC3339), until.Format(time.RFC3339))}
+		return exit.Error{Code: "usage.time", Exit: exit.Usage, Message: fmt.Sprintf("--since %s is not before --until %s", since.Format(time.RFC3339), until.Format(time.RFC3339))}
 	}
 	for _, f := range o.failOn {
 		if !slices.Contains(failOnChanges[:], f) {
-			return failure{Code: "usage.fail_on", Exit: exitUsage, Message: fmt.Sprintf("--fail-on %q is none of %s", f, strings.Join(failOnChanges[:], ", "))}
+			return exit.Error{Code: "usage.fail_on", Exit: exit.Usage, Message: fmt.Sprintf("--fail-on %q is none of %s", f, strings.Join(failOnChanges[:], ", "))}
 		}
 	}
 	const doing = "replay the policy"
@@ -100,7 +101,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	}
 	out, err := a.replayLog(ctx, log, engine, c, since, until)
 	if damage, ok := errors.AsType[*audit.Damage](err); ok {
-		return failure{Code: "audit.damaged", Message: "cannot " + doing + ": the audit log is damaged: " + err.Error(), Exit: exitChecks, Err: damage,
+		return exit.Error{Code: "audit.damaged", Message: "cannot " + doing + ": the audit log is damaged: " + err.Error(), Exit: exit.Checks, Err: damage,
 			Try: []string{"cordon audit verify", "replay a time before it with --until, or after it with --since"}}
 	}
 	if err != nil {
@@ -118,7 +119,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 // judge turns what must not be into an exit code.
 func judge(r *rego.Report, failOn []string) error {
 	if n := r.Count(rego.Contradicted, false); n > 0 {
-		return failure{Code: "replay.contradicted", Exit: exitFindings, Message: fmt.Sprintf("%d decisions are recorded otherwise than the very policy they name answers: the log or the policy was changed", n),
+		return exit.Error{Code: "replay.contradicted", Exit: exit.Findings, Message: fmt.Sprintf("%d decisions are recorded otherwise than the very policy they name answers: the log or the policy was changed", n),
 			Try: []string{"cordon audit verify"}}
 	}
 	for _, f := range failOn {
@@ -128,7 +129,7 @@ func judge(r *rego.Report, failOn []string) error {
 			if critical {
 				where = " on critical devices"
 			}
-			return failure{Code: "replay." + strings.ReplaceAll(change, "-", "_"), Exit: exitFindings,
+			return exit.Error{Code: "replay." + strings.ReplaceAll(change, "-", "_"), Exit: exit.Findings,
 				Message: fmt.Sprintf("%d decisions would be %s%s", n, strings.ReplaceAll(change, "-", " "), where), Try: []string{"cordon why CODE tells what was asked"}}
 		}
 	}
@@ -150,7 +151,7 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, failure{Code: "usage.time", Exit: exitUsage, Message: fmt.Sprintf("--%s %q is no time", flag, text), Try: []string{"--" + flag + " 24h", "--" + flag + " " + now.Format(time.RFC3339)}}
+	return time.Time{}, exit.Error{Code: "usage.time", Exit: exit.Usage, Message: fmt.Sprintf("--%s %q is no time", flag, text), Try: []string{"--" + flag + " 24h", "--" + flag + " " + now.Format(time.RFC3339)}}
 }
 
 // replayLog asks engine what was recorded from since until until, on all processors.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -65,7 +66,7 @@ func replayAll(b *testing.B, gw string, decisions int) {
 	var r replayed
 	for b.Loop() {
 		r = replayed{}
-		if err := json.Unmarshal([]byte(inProcess(b, exitDone, "policy", "replay", "--dir", gw, "--since", "24h", "--json")), &r); err != nil {
+		if err := json.Unmarshal([]byte(inProcess(b, exit.Done, "policy", "replay", "--dir", gw, "--since", "24h", "--json")), &r); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -152,7 +153,7 @@ func inProcess(tb testing.TB, want int, args ...string) string {
 func newGateway(tb testing.TB) (dir string, c *config.Config) {
 	tb.Helper()
 	dir = filepath.Join(tb.TempDir(), "gw")
-	inProcess(tb, exitDone, "init", dir)
+	inProcess(tb, exit.Done, "init", dir)
 	c, err := config.Load(filepath.Join(dir, config.FileName))
 	if err != nil {
 		tb.Fatal(err)
@@ -207,7 +208,7 @@ func TestReplayKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r replayed
-	if err := json.Unmarshal([]byte(inProcess(t, exitDone, "policy", "replay", "--dir", gw, "--json")), &r); err != nil {
+	if err := json.Unmarshal([]byte(inProcess(t, exit.Done, "policy", "replay", "--dir", gw, "--json")), &r); err != nil {
 		t.Fatal(err)
 	}
 	if r.Recorded != 3 || r.Gaps != 1 || r.Count(rego.NotReplayed, false) != 2 || r.Allowed+r.Denied+r.Count(rego.NewlyDenied, false) != 1 {
@@ -215,7 +216,7 @@ func TestReplayKinds(t *testing.T) {
 	}
 	for flag, want := range map[string]int64{"--since": 1, "--until": 2} {
 		var part replayed
-		if err := json.Unmarshal([]byte(inProcess(t, exitDone, "policy", "replay", "--dir", gw, "--json", flag, before.Format(time.RFC3339Nano))), &part); err != nil {
+		if err := json.Unmarshal([]byte(inProcess(t, exit.Done, "policy", "replay", "--dir", gw, "--json", flag, before.Format(time.RFC3339Nano))), &part); err != nil {
 			t.Fatal(err)
 		}
 		if part.Recorded != want {
@@ -257,7 +258,7 @@ func TestOpenPolicy(t *testing.T) {
 		{filepath.Join(c.Policy.Dir, "data.yaml"), nil, "policy.missing"},
 	} {
 		e, err := openPolicy(c, x.name)
-		f, _ := errors.AsType[failure](err)
+		f, _ := errors.AsType[exit.Error](err)
 		if x.want == nil && f.Code != x.code || x.want != nil && (err != nil || e.Revision() != x.want.Revision() || e.Data() != x.want.Data()) {
 			t.Errorf("%q: %v", x.name, err)
 		}
@@ -388,16 +389,16 @@ func (s *site) replaysEdit(t *testing.T, code string) {
 		code int
 		says string
 	}{
-		{"--fail-on newly-denied:critical", exitFindings, "3 decisions would be newly denied on critical devices"},
-		{"--fail-on newly-denied", exitFindings, "replay.newly_denied"},
-		{"--fail-on newly-denied --since 0s", exitUsage, "is not before"},
-		{"--fail-on newly-denied --since 2h --until 1h", exitDone, ""},
-		{"--fail-on anything", exitUsage, "newly-denied:critical"},
-		{"--since yesterday", exitUsage, "usage.time"},
-		{"--against nowhere", exitNotFound, "policy.missing"},
+		{"--fail-on newly-denied:critical", exit.Findings, "3 decisions would be newly denied on critical devices"},
+		{"--fail-on newly-denied", exit.Findings, "replay.newly_denied"},
+		{"--fail-on newly-denied --since 0s", exit.Usage, "is not before"},
+		{"--fail-on newly-denied --since 2h --until 1h", exit.Done, ""},
+		{"--fail-on anything", exit.Usage, "newly-denied:critical"},
+		{"--since yesterday", exit.Usage, "usage.time"},
+		{"--against nowhere", exit.NotFound, "policy.missing"},
 	} {
 		out := s.run(t, append([]string{"policy", "replay", "--dir", s.gw()}, strings.Fields(c.args)...)...)
-		if out.code != c.code || !strings.Contains(out.stderr, c.says) || (c.code == exitFindings) != strings.Contains(out.stdout, "newly-denied") {
+		if out.code != c.code || !strings.Contains(out.stderr, c.says) || (c.code == exit.Findings) != strings.Contains(out.stdout, "newly-denied") {
 			t.Errorf("replay %s exits with %d, want %d, and says %s%s", c.args, out.code, c.code, out.stdout, out.stderr)
 		}
 	}
@@ -435,7 +436,7 @@ func (s *site) replaysElsewhere(t *testing.T, revision, code string) {
 		{`{}`, `phase is ""`},
 	} {
 		s.write(t, "question.json", c.question)
-		if out := s.run(t, "policy", "eval", "question.json", "--dir", s.gw()); out.code != exitUsage || !strings.Contains(out.stderr, c.says) {
+		if out := s.run(t, "policy", "eval", "question.json", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, c.says) {
 			t.Errorf("eval of %s exits with %d and says %s", c.question, out.code, out.stderr)
 		}
 	}
@@ -443,12 +444,12 @@ func (s *site) replaysElsewhere(t *testing.T, revision, code string) {
 	// The edit breaks tests of the tables, which say so with their place.
 	for _, verb := range []string{"test", "check"} {
 		out := s.run(t, "policy", verb, "--dir", s.gw())
-		if out.code != exitChecks || !strings.Contains(out.stdout+out.stderr, "cordon_test.rego:") {
+		if out.code != exit.Checks || !strings.Contains(out.stdout+out.stderr, "cordon_test.rego:") {
 			t.Errorf("policy %s exits with %d and says %s%s", verb, out.code, out.stdout, out.stderr)
 		}
 	}
 	s.write(t, "gw/policy/extra.rego", "package cordon\nextra   if input.subject.mfa\n")
-	if out := s.run(t, "policy", "fmt", "--dir", s.gw()); out.code != exitFindings || !strings.Contains(out.stdout, "extra.rego\n") {
+	if out := s.run(t, "policy", "fmt", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stdout, "extra.rego\n") {
 		t.Errorf("policy fmt exits with %d and says %s", out.code, out.stdout)
 	}
 	s.must(t, "policy", "fmt", "-w", "--dir", s.gw())
@@ -479,14 +480,14 @@ func (s *site) replaysDamage(t *testing.T, revision string) {
 		}
 	}
 	put(append(slices.Clone(whole[:used]), "1234abcd {\"index\":\x00"...))
-	if out := s.run(t, "policy", "replay", "--dir", s.gw()); out.code != exitDone || !strings.Contains(out.stderr, "18 bytes that are no entry") {
+	if out := s.run(t, "policy", "replay", "--dir", s.gw()); out.code != exit.Done || !strings.Contains(out.stderr, "18 bytes that are no entry") {
 		t.Errorf("a torn log: exit %d, %s", out.code, out.stderr)
 	}
 	for _, at := range []int{used / 3, used / 2, used - 10} {
 		changed := slices.Clone(whole)
 		changed[at] ^= 1
 		put(changed)
-		if out := s.run(t, "policy", "replay", "--json", "--dir", s.gw()); out.code != exitChecks || !strings.Contains(out.stderr, "audit.damaged") || out.stdout != "" {
+		if out := s.run(t, "policy", "replay", "--json", "--dir", s.gw()); out.code != exit.Checks || !strings.Contains(out.stderr, "audit.damaged") || out.stdout != "" {
 			t.Errorf("byte %d of %d changed: exit %d, %s%s", at, used, out.code, out.stdout, out.stderr)
 		}
 	}
@@ -501,7 +502,7 @@ func (s *site) replaysDamage(t *testing.T, revision string) {
 		}
 	}
 	put([]byte(strings.Join(lines, "")))
-	if out := s.run(t, "policy", "replay", "--against", revision, "--dir", s.gw()); !forged || out.code != exitFindings || !strings.Contains(out.stderr, "replay.contradicted") || !strings.Contains(out.stdout, "contradicted (critical)\tallow → deny\t1") {
+	if out := s.run(t, "policy", "replay", "--against", revision, "--dir", s.gw()); !forged || out.code != exit.Findings || !strings.Contains(out.stderr, "replay.contradicted") || !strings.Contains(out.stdout, "contradicted (critical)\tallow → deny\t1") {
 		t.Errorf("a forged entry (%v): exit %d, %s%s", forged, out.code, out.stdout, out.stderr)
 	}
 	put(whole)

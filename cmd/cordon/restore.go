@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -73,7 +74,7 @@ type restored struct {
 
 func (a *app) restore(ctx context.Context, file string, with *unsealing, to whither, dryRun, yes bool) error {
 	if a.dir == "" {
-		return failure{Code: "usage.dir", Message: "where to is not said", Exit: exitUsage, Try: []string{"--dir DIR", "--dir . for this directory"}}
+		return exit.Error{Code: "usage.dir", Message: "where to is not said", Exit: exit.Usage, Try: []string{"--dir DIR", "--dir . for this directory"}}
 	}
 	x, err := a.examineBackup(ctx, file, with)
 	if err != nil {
@@ -142,7 +143,7 @@ func (p *restorePlan) hold() (release func(), err error) {
 		one, err := audit.Lock(dir)
 		if err != nil {
 			release()
-			return nil, failure{Code: "restore.running", Message: err.Error(), Exit: exitConflict, Err: err, Try: []string{"stop the gateway: systemctl stop cordon", "another --dir"}}
+			return nil, exit.Error{Code: "restore.running", Message: err.Error(), Exit: exit.Conflict, Err: err, Try: []string{"stop the gateway: systemctl stop cordon", "another --dir"}}
 		}
 		held = append(held, one)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // exchange moves aside what is there and puts what was written in its place.
@@ -111,7 +112,7 @@ func (r *restoring) undo() error {
 		}
 		if err != nil {
 			r.staging = nil // nothing is removed that may be all there is
-			return failure{Code: "restore.half", Message: fmt.Sprintf("%v: what was there is in %s", err, strings.Join(r.aside, ", ")), Err: err, Try: []string{"the same command again, when the disk is well", "or put everything back by hand"}}
+			return exit.Error{Code: "restore.half", Message: fmt.Sprintf("%v: what was there is in %s", err, strings.Join(r.aside, ", ")), Err: err, Try: []string{"the same command again, when the disk is well", "or put everything back by hand"}}
 		}
 	}
 	for _, dir := range r.aside {

@@ -13,6 +13,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/access"
 )
@@ -45,7 +46,7 @@ func (p *restorePlan) compare(x *examined, now time.Time) (*loss, error) {
 	if c, err := config.Load(filepath.Join(p.dir, config.FileName)); err == nil {
 		l.Gateway, state, log = gatewayID(c), c.Gateway.State, c.Audit.Dir
 	} else if !errors.Is(err, fs.ErrNotExist) && exists(filepath.Join(p.dir, config.FileName)) {
-		l.Unknown = append(l.Unknown, "the configuration there: "+failures(err)[0].Message)
+		l.Unknown = append(l.Unknown, "the configuration there: "+exit.Errors(err)[0].Message)
 	}
 	unknown := func(what string, err error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

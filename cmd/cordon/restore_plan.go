@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // restorePlan is where the files of a backup go: the configuration to the directory that is asked for, the
@@ -99,12 +100,12 @@ func (p *restorePlan) relocated(x *examined, to whither) (*config.Config, error)
 			continue
 		}
 		if p.text, err = config.Relocate(config.FileName, p.text, dir, want.keys...); err != nil {
-			return nil, failure{Code: "restore.place", Exit: exitUsage, Message: err.Error(), Err: err, Try: []string{"the same command without that flag: it goes into --dir"}}
+			return nil, exit.Error{Code: "restore.place", Exit: exit.Usage, Message: err.Error(), Err: err, Try: []string{"the same command without that flag: it goes into --dir"}}
 		}
 	}
 	c, err = p.parse(x)
 	if err == nil && (to.state != "" && !sameDir(c.Gateway.State, to.state) || to.log != "" && !sameDir(c.Audit.Dir, to.log)) {
-		err = failure{Code: "restore.place", Exit: exitConflict, Message: "the configuration cannot be changed to name other directories", Try: []string{"restore to where it says, and edit it"}}
+		err = exit.Error{Code: "restore.place", Exit: exit.Conflict, Message: "the configuration cannot be changed to name other directories", Try: []string{"restore to where it says, and edit it"}}
 	}
 	return c, err
 }
@@ -179,7 +180,7 @@ func (p *restorePlan) consented(to whither) error {
 		missing = append(missing, "--outside, for the policy in "+p.rules)
 	}
 	if len(missing) > 0 {
-		return failure{Code: "restore.outside", Exit: exitUsage, Message: "the configuration keeps something outside " + p.dir + ", and nothing is written there unasked",
+		return exit.Error{Code: "restore.outside", Exit: exit.Usage, Message: "the configuration keeps something outside " + p.dir + ", and nothing is written there unasked",
 			Try: append(missing, "or another directory with --state and --audit, which is then what the configuration says")}
 	}
 	return nil
@@ -207,11 +208,11 @@ func (p *restorePlan) named(x *examined, c *config.Config, to whither) error {
 		switch {
 		case err == nil && string(is) == string(text):
 		case err == nil:
-			return failure{Code: "restore.outside", Exit: exitConflict, Message: fmt.Sprintf("%s is another file than in the backup, and is not the gateway's alone", file), Try: []string{"move it away, or give it its old content"}}
+			return exit.Error{Code: "restore.outside", Exit: exit.Conflict, Message: fmt.Sprintf("%s is another file than in the backup, and is not the gateway's alone", file), Try: []string{"move it away, or give it its old content"}}
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		case !to.outside:
-			return failure{Code: "restore.outside", Exit: exitUsage, Message: fmt.Sprintf("the configuration names %s, which is missing", file), Try: []string{"--outside writes it", "install it"}}
+			return exit.Error{Code: "restore.outside", Exit: exit.Usage, Message: fmt.Sprintf("the configuration names %s, which is missing", file), Try: []string{"--outside writes it", "install it"}}
 		default:
 			p.outside = append(p.outside, file)
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -97,7 +98,7 @@ func (r *restoring) prepare() error {
 			return fmt.Errorf("look at %q: %w", root.dir, err)
 		}
 		if free := int64(s.Bavail) * s.Bsize; free < need[root.dir] {
-			return failure{Code: "restore.space", Message: fmt.Sprintf("it takes %s in %s, where %s are free", megabytes(need[root.dir]), root.dir, megabytes(free)), Err: unix.ENOSPC,
+			return exit.Error{Code: "restore.space", Message: fmt.Sprintf("it takes %s in %s, where %s are free", megabytes(need[root.dir]), root.dir, megabytes(free)), Err: unix.ENOSPC,
 				Try: []string{"free space there", "--state, --audit on another disk"}}
 		}
 		left, err := os.ReadDir(root.dir)

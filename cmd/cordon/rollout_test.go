@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rollout"
 )
 
@@ -51,7 +52,7 @@ func tellRollout(t *testing.T, cordon string) {
 	s.rolledBack(t)
 	s.killedBetween(t)
 	s.toldByTheLog(t)
-	if code := s.daemon.stop(t); code != exitDone {
+	if code := s.daemon.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 	s.withoutGateway(t)
@@ -96,16 +97,16 @@ func (s *hospital) submitted(t *testing.T) {
 	s.writes(t, nurse, "AR")
 	s.inTables(t, "monitor/*: [read, query, notify]", "monitor/*: [read, query, notify, write]\n    pump/*: [read]")
 	out := s.run(t, "policy", "submit", "--cert", "kim.pem", "-m", "CR-1120", "--dir", s.gw())
-	if out.code != exitChecks || !strings.Contains(out.stderr, "policy tests fail") {
+	if out.code != exit.Checks || !strings.Contains(out.stderr, "policy tests fail") {
 		t.Errorf("with failing tests, submit exits with %d and says %s", out.code, out.stderr)
 	}
 	s.edit(t, "policy/cordon_test.rego", `"nurse monitor/bedside": {"session", "read", "query", "notify"}`,
 		`"nurse pump/infusion": {"session", "read"},
 	"nurse monitor/bedside": {"session", "read", "query", "notify", "write"}`)
-	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exitDone || !strings.Contains(out.stderr, "differs from revision 1, which is in force, and is not taken") {
+	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Done || !strings.Contains(out.stderr, "differs from revision 1, which is in force, and is not taken") {
 		t.Errorf("reload exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
-	if out := s.run(t, "check", "--dir", s.gw()); out.code != exitDone || !strings.Contains(out.stderr, "differs from revision 1") {
+	if out := s.run(t, "check", "--dir", s.gw()); out.code != exit.Done || !strings.Contains(out.stderr, "differs from revision 1") {
 		t.Errorf("check exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
 	s.writes(t, nurse, "AR")
@@ -126,14 +127,14 @@ func (s *hospital) submitted(t *testing.T) {
 
 // refusedSteps tries what must not bring a policy into force.
 func (s *hospital) refusedSteps(t *testing.T) {
-	s.refuses(t, exitDenied, "approval.own", "approve", "2", "--cert", "kim.pem", "--yes")
-	s.refuses(t, exitDenied, "approval.role", "approve", "2", "--cert", "nurse.pem", "--yes")
-	s.refuses(t, exitDenied, "approval.kind", "approve", "2", "--cert", "engine.pem", "--yes")
-	s.refuses(t, exitUsage, "approval.unconfirmed", "approve", "2", "--cert", "ada.pem")
-	s.refuses(t, exitUsage, "cert.unusable", "approve", "2", "--cert", "ada.pem", "--key", "kim.key", "--yes")
-	s.refuses(t, exitNotFound, "submission.unknown", "approve", "9", "--cert", "ada.pem", "--yes")
-	s.refuses(t, exitDenied, "approval.role", "submit", "--cert", "nurse.pem", "-m", "why not")
-	s.refuses(t, exitConflict, "rollout.never", "rollback", "--to", "2")
+	s.refuses(t, exit.Denied, "approval.own", "approve", "2", "--cert", "kim.pem", "--yes")
+	s.refuses(t, exit.Denied, "approval.role", "approve", "2", "--cert", "nurse.pem", "--yes")
+	s.refuses(t, exit.Denied, "approval.kind", "approve", "2", "--cert", "engine.pem", "--yes")
+	s.refuses(t, exit.Usage, "approval.unconfirmed", "approve", "2", "--cert", "ada.pem")
+	s.refuses(t, exit.Usage, "cert.unusable", "approve", "2", "--cert", "ada.pem", "--key", "kim.key", "--yes")
+	s.refuses(t, exit.NotFound, "submission.unknown", "approve", "9", "--cert", "ada.pem", "--yes")
+	s.refuses(t, exit.Denied, "approval.role", "submit", "--cert", "nurse.pem", "-m", "why not")
+	s.refuses(t, exit.Conflict, "rollout.never", "rollback", "--to", "2")
 
 	file := filepath.Join(s.gw(), "state", submissionDir, "2.tar")
 	archive, err := os.ReadFile(file)
@@ -144,8 +145,8 @@ func (s *hospital) refusedSteps(t *testing.T) {
 	if err := os.WriteFile(file, wider, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.refuses(t, exitChecks, "submission.changed", "approve", "2", "--cert", "ada.pem", "--yes")
-	s.refuses(t, exitChecks, "submission.changed", "rollout", "2", "--stage", "all")
+	s.refuses(t, exit.Checks, "submission.changed", "approve", "2", "--cert", "ada.pem", "--yes")
+	s.refuses(t, exit.Checks, "submission.changed", "rollout", "2", "--stage", "all")
 	if err := os.WriteFile(file, archive, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -163,11 +164,11 @@ func (s *hospital) refusedSteps(t *testing.T) {
 	}
 	if !eventually(func() bool { // the gateway looks at revocations four times a second
 		out := s.run(t, "policy", "approve", "2", "--cert", "leaving.pem", "--yes", "--dir", s.gw())
-		return out.code == exitDenied && strings.Contains(out.stderr, "code: statement.refused\n")
+		return out.code == exit.Denied && strings.Contains(out.stderr, "code: statement.refused\n")
 	}) {
 		t.Error("a revoked certificate approves")
 	}
-	s.refuses(t, exitDenied, "approval.invalid", "rollout", "2", "--stage", "shadow")
+	s.refuses(t, exit.Denied, "approval.invalid", "rollout", "2", "--stage", "shadow")
 	if done := s.policy(t, "rollout", "status"); done.Current.Number != 1 {
 		t.Errorf("in force is revision %d", done.Current.Number)
 	}
@@ -188,11 +189,11 @@ func (s *hospital) refusedSteps(t *testing.T) {
 // says so, but takes away what it takes away.
 func (s *hospital) narrowed(t *testing.T) {
 	s.must(t, "policy", "reject", "2", "--cert", "kim.pem", "-m", "once more, for somebody else", "--dir", s.gw())
-	s.refuses(t, exitConflict, "submission.rejected", "rollout", "2", "--stage", "all")
+	s.refuses(t, exit.Conflict, "submission.rejected", "rollout", "2", "--stage", "all")
 	s.must(t, "policy", "submit", "--cert", "kim.pem", "-m", "nurses enter results, CR-1120", "--dir", s.gw()) // 3
 	nurse := s.to(t, "mon-7", "nurse")
 	out := s.run(t, "policy", "rollout", "3", "--stage", "all", "--yes", "--dir", s.gw())
-	if out.code != exitDone || !strings.Contains(out.stdout, "only narrows") || !strings.Contains(out.stderr, "what it would newly allow stays refused") {
+	if out.code != exit.Done || !strings.Contains(out.stdout, "only narrows") || !strings.Contains(out.stderr, "what it would newly allow stays refused") {
 		t.Errorf("an unapproved rollout exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
 	s.writes(t, nurse, "AR")
@@ -219,7 +220,7 @@ func (s *hospital) narrowed(t *testing.T) {
 		t.Errorf("the canary would %+v", would)
 	}
 	out = s.run(t, "policy", "rollout", "4", "--stage", "canary", "--devices", "mon-7", "--dir", s.gw())
-	if out.code != exitUsage || !strings.Contains(out.stderr, "1 on monitor/bedside: mon-7") || !strings.Contains(out.stderr, "service/oie with mon-7") || !strings.Contains(out.stderr, "nothing was done") {
+	if out.code != exit.Usage || !strings.Contains(out.stderr, "1 on monitor/bedside: mon-7") || !strings.Contains(out.stderr, "service/oie with mon-7") || !strings.Contains(out.stderr, "nothing was done") {
 		t.Errorf("without a word it exits with %d and says %s", out.code, out.stderr)
 	}
 	if is := s.policy(t, "rollout", "status"); is.Candidate != nil {
@@ -433,7 +434,7 @@ func (s *hospital) withoutGateway(t *testing.T) {
 		if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out := s.run(t, "run", "-c", filepath.Join(s.gw(), "cordon.yaml")); out.code != exitChecks || !strings.Contains(out.stderr, "rollout.damaged") {
+		if out := s.run(t, "run", "-c", filepath.Join(s.gw(), "cordon.yaml")); out.code != exit.Checks || !strings.Contains(out.stderr, "rollout.damaged") {
 			t.Errorf("with a damaged state the gateway exits with %d and says %s", out.code, out.stderr)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 )
 
 // app is what every command is given: where it reads and writes, and the flags that
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitDone
+		return exit.Done
 	}
 	if !began { // what cobra itself refuses is the command line
 		err = usageFailure(err)
@@ -122,7 +123,7 @@ func group(use, short string) *cobra.Command {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			f := failure{Code: "usage.command", Exit: exitUsage, Message: fmt.Sprintf("unknown command %q", c.CommandPath()+" "+args[0])}
+			f := exit.Error{Code: "usage.command", Exit: exit.Usage, Message: fmt.Sprintf("unknown command %q", c.CommandPath()+" "+args[0])}
 			for _, near := range c.SuggestionsFor(args[0]) {
 				f.Try = append(f.Try, c.CommandPath()+" "+near)
 			}
@@ -153,7 +154,7 @@ func walk(c *cobra.Command, yield func(*cobra.Command) bool) bool {
 
 // nearFlag suggests a flag for one that is not known.
 func nearFlag(c *cobra.Command, err error) error {
-	f := failure{Code: "usage.flag", Exit: exitUsage, Message: err.Error(), Try: []string{c.CommandPath() + " --help"}}
+	f := exit.Error{Code: "usage.flag", Exit: exit.Usage, Message: err.Error(), Try: []string{c.CommandPath() + " --help"}}
 	if name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --"); unknown {
 		var names []string
 		c.Flags().VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rollout"
 )
 
@@ -107,7 +108,7 @@ var (
 // which. The caller keeps s, whatever comes of it.
 func (s *envelopes) spend(codes []string, now time.Time) (numbers []int, err error) {
 	if wait := s.wait(now); wait > 0 {
-		return nil, failure{Code: "break_glass.wait", Message: fmt.Sprintf("%d tries in a row were wrong", s.Wrong), Exit: exitDenied, Try: []string{fmt.Sprintf("wait %v, and try again", wait.Round(time.Second))}}
+		return nil, exit.Error{Code: "break_glass.wait", Message: fmt.Sprintf("%d tries in a row were wrong", s.Wrong), Exit: exit.Denied, Try: []string{fmt.Sprintf("wait %v, and try again", wait.Round(time.Second))}}
 	}
 	if len(codes) > maxSealed {
 		codes = codes[:maxSealed]
@@ -126,7 +127,7 @@ func (s *envelopes) spend(codes []string, now time.Time) (numbers []int, err err
 	}
 	if len(found) < s.Need {
 		s.Wrong, s.Last = s.Wrong+1, now.UTC().Truncate(time.Second)
-		return nil, failure{Code: "break_glass.codes", Message: fmt.Sprintf("%v: it takes %d", errCodes, s.Need), Exit: exitDenied, Err: errCodes, Try: []string{"read them again; each is good once"}}
+		return nil, exit.Error{Code: "break_glass.codes", Message: fmt.Sprintf("%v: it takes %d", errCodes, s.Need), Exit: exit.Denied, Err: errCodes, Try: []string{"read them again; each is good once"}}
 	}
 	for i := range s.Codes {
 		if found[i] && len(numbers) < s.Need {

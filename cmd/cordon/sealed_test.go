@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 func TestSealed(t *testing.T) {
@@ -19,7 +21,7 @@ func TestSealed(t *testing.T) {
 		t.Helper()
 		got := ""
 		if numbers, err := set.spend(codes, now); err != nil {
-			got = failures(err)[0].Code
+			got = exit.Errors(err)[0].Code
 		} else {
 			got = set.name(numbers)
 		}
@@ -72,12 +74,12 @@ func TestSealedWait(t *testing.T) {
 		}
 		if want > 0 {
 			now = now.Add(want*time.Second - 1)
-			if _, err := set.spend(codes, now); err == nil || failures(err)[0].Code != "break_glass.wait" {
+			if _, err := set.spend(codes, now); err == nil || exit.Errors(err)[0].Code != "break_glass.wait" {
 				t.Errorf("before the wait is over: %v", err)
 			}
 			now = now.Add(1)
 		}
-		if _, err := set.spend([]string{"GUESS"}, now); err == nil || failures(err)[0].Code != "break_glass.codes" {
+		if _, err := set.spend([]string{"GUESS"}, now); err == nil || exit.Errors(err)[0].Code != "break_glass.codes" {
 			t.Errorf("a guess: %v", err)
 		}
 	}

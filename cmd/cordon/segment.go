@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/segment"
 )
 
@@ -38,7 +39,7 @@ func (a *app) chosenPlans(names []string) ([]segment.Plan, error) {
 			for _, p := range all {
 				known = append(known, p.Name)
 			}
-			f := failure{Code: "segment.unknown", Message: fmt.Sprintf("no segment %q in %s", name, a.config()), Exit: exitNotFound, Try: []string{"cordon segment show"}}
+			f := exit.Error{Code: "segment.unknown", Message: fmt.Sprintf("no segment %q in %s", name, a.config()), Exit: exit.NotFound, Try: []string{"cordon segment show"}}
 			if near := config.Nearest(name, known); near != "" {
 				f.Message += fmt.Sprintf(", did you mean %q?", near)
 			}
@@ -158,7 +159,7 @@ func (a *app) changed(state string, all []segment.Plan) error {
 
 // segmentFailure says how to do what needs privileges.
 func segmentFailure(err error) error {
-	f := failure{Code: "segment.failed", Message: err.Error(), Err: err, Try: []string{"cordon segment findings"}}
+	f := exit.Error{Code: "segment.failed", Message: err.Error(), Err: err, Try: []string{"cordon segment findings"}}
 	if errors.Is(err, fs.ErrPermission) && !canNetAdmin() {
 		f.Code, f.Try = "segment.privilege", []string{"the same command as root", "systemctl start cordon-segment.socket"}
 	}
@@ -227,7 +228,7 @@ func (a *app) confirmDown(p segment.Plan) error {
 		}
 		a.remark("cuts off %s at %v, %d connection(s)", d.ID, d.Addresses[0], n)
 	}
-	return failure{Code: "segment.unconfirmed", Message: fmt.Sprintf("segment %s was not taken down", p.Name), Exit: exitUsage, Try: []string{"the same command with --yes"}}
+	return exit.Error{Code: "segment.unconfirmed", Message: fmt.Sprintf("segment %s was not taken down", p.Name), Exit: exit.Usage, Try: []string{"the same command with --yes"}}
 }
 
 func segmentGuardCommand(a *app) *cobra.Command {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/exit"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -150,10 +152,10 @@ func tellSegment(t *testing.T, cordon string) {
 
 	storescp, got := w.receive(t)
 	w.unprotected(t)
-	if out := w.run(t, "segment", "up", "--dry-run", "--dir", w.gw()); out.code != exitDone || !strings.Contains(out.stdout, "to 10.9.0.7:104") {
+	if out := w.run(t, "segment", "up", "--dry-run", "--dir", w.gw()); out.code != exit.Done || !strings.Contains(out.stdout, "to 10.9.0.7:104") {
 		t.Errorf("segment up --dry-run exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
-	if out := w.run(t, "segment", "findings", "--dir", w.gw()); out.code != exitFindings || !strings.Contains(out.stdout, "namespace") {
+	if out := w.run(t, "segment", "findings", "--dir", w.gw()); out.code != exit.Findings || !strings.Contains(out.stdout, "namespace") {
 		t.Errorf("segment findings before the segment exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
 
@@ -232,7 +234,7 @@ func tellSegment(t *testing.T, cordon string) {
 	through(3)
 	closed("after the restart")
 
-	if out := w.run(t, "segment", "down", "imaging", "--dir", w.gw()); out.code != exitUsage || !strings.Contains(out.stderr, "cuts off ct-1") {
+	if out := w.run(t, "segment", "down", "imaging", "--dir", w.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "cuts off ct-1") {
 		t.Errorf("segment down without --yes exits with %d and says %s", out.code, out.stderr)
 	}
 	w.must(t, "segment", "down", "imaging", "--yes", "--dir", w.gw())
@@ -242,7 +244,7 @@ func tellSegment(t *testing.T, cordon string) {
 	closed("with the segment down")
 	w.must(t, "segment", "up", "--dir", w.gw())
 	through(4)
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }
@@ -283,11 +285,11 @@ func tellSegmentHelper(t *testing.T, cordon string) {
 	if err := os.Chmod(w.cordon, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out := w.run(t, "segment", "up", "--dir", w.gw()); out.code != exitFailed || !strings.Contains(out.stderr, "segment.privilege") {
+	if out := w.run(t, "segment", "up", "--dir", w.gw()); out.code != exit.Failed || !strings.Contains(out.stderr, "segment.privilege") {
 		t.Errorf("segment up without privileges exits with %d and says %s", out.code, out.stderr)
 	}
 
-	if out := w.run(t, "run", "--dir", w.gw()); out.code != exitUnreachable || !strings.Contains(out.stderr, "segment.helper") {
+	if out := w.run(t, "run", "--dir", w.gw()); out.code != exit.Unreachable || !strings.Contains(out.stderr, "segment.helper") {
 		t.Errorf("run without a helper exits with %d and says %s", out.code, out.stderr)
 	}
 	socket := w.helperSocket(t)

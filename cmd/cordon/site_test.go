@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // patience bounds every wait in these tests. None takes nearly as long; a machine may be
@@ -116,7 +118,7 @@ func (s *site) run(t *testing.T, args ...string) outcome {
 func (s *site) must(t *testing.T, args ...string) string {
 	t.Helper()
 	out := s.run(t, args...)
-	if out.code != exitDone {
+	if out.code != exit.Done {
 		t.Fatalf("cordon %s exited with %d:\n%s%s", strings.Join(args, " "), out.code, out.stdout, out.stderr)
 	}
 	return out.stdout

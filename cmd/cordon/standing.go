@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
 	"cordon/policy"
@@ -115,7 +116,7 @@ type changed struct {
 	Unkept     string // it is in force until the gateway ends: why the file could not be written
 }
 
-var errUnrecorded = failure{Code: "access.unrecorded", Message: "the audit log cannot be written, so nothing has changed", Exit: exitFailed, Try: []string{"cordon doctor", "free space where the log is"}}
+var errUnrecorded = exit.Error{Code: "access.unrecorded", Message: "the audit log cannot be written, so nothing has changed", Exit: exit.Failed, Try: []string{"cordon doctor", "free space where the log is"}}
 
 // put makes next the ledger, with the notes that tell of it. mustKeep says that it does not count before
 // it is in the file; what the clock does is worked out again from what the file has. mu is held.
@@ -151,7 +152,7 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 				}
 			}
 			if len(moved) == 0 {
-				return done, failure{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
+				return done, exit.Error{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
 			}
 		}
 	}
@@ -237,7 +238,7 @@ func (s *standing) settle() error {
 		return nil
 	}
 	if err := s.keep(s.ledger); err != nil {
-		return failure{Code: "access.unkept", Message: "what is quarantined is in force, and cannot be kept for another process: " + err.Error(), Err: err,
+		return exit.Error{Code: "access.unkept", Message: "what is quarantined is in force, and cannot be kept for another process: " + err.Error(), Err: err,
 			Try: []string{"free space where gateway.state is, and repeat it"}}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -64,7 +65,7 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 		return accessAnswer{}, fmt.Errorf("an emergency is opened by who may: cordon break-glass open")
 	}
 	if r.Do == "make" && r.Fact.Kind == access.Grant && s.parts != nil && !s.parts.configured.policy.ReadsAccess(access.Grants) {
-		return accessAnswer{}, failure{Code: "access.unread", Message: "no rule of the policy reads data.access, so a grant would permit nothing", Exit: exitConflict,
+		return accessAnswer{}, exit.Error{Code: "access.unread", Message: "no rule of the policy reads data.access, so a grant would permit nothing", Exit: exit.Conflict,
 			Try: []string{"copy grants.rego from a policy that cordon init writes, and let served hold for a grant"}}
 	}
 	notes := eventNotes(events)
@@ -126,7 +127,7 @@ func (r *accessRequest) change(l access.Ledger, by string, now time.Time) (acces
 		return next, []access.Fact{f}, nil
 	case "end":
 		if f, known := l.Find(r.ID); known && f.Kind == access.Quarantine {
-			return l, nil, failure{Code: "access.quarantine", Message: fmt.Sprintf("%s is a quarantine", r.ID), Exit: exitUsage,
+			return l, nil, exit.Error{Code: "access.quarantine", Message: fmt.Sprintf("%s is a quarantine", r.ID), Exit: exit.Usage,
 				Try: []string{"cordon device release " + f.Device + " --reason …"}}
 		}
 		next, f, err := l.End(r.ID, by, r.Reason, now)
@@ -147,7 +148,7 @@ func (r *accessRequest) change(l access.Ledger, by string, now time.Time) (acces
 			ended = append(ended, f)
 		}
 		if len(ended) == 0 {
-			return l, nil, failure{Code: "access.not_quarantined", Message: fmt.Sprintf("no operator has quarantined device %q", r.Device), Exit: exitNotFound, Try: []string{"cordon device show " + r.Device}}
+			return l, nil, exit.Error{Code: "access.not_quarantined", Message: fmt.Sprintf("no operator has quarantined device %q", r.Device), Exit: exit.NotFound, Try: []string{"cordon device show " + r.Device}}
 		}
 		return l, ended, nil
 	}
@@ -155,22 +156,22 @@ func (r *accessRequest) change(l access.Ledger, by string, now time.Time) (acces
 }
 
 func refusedFact(err error) error {
-	f := failure{Code: "access.refused", Message: err.Error(), Exit: exitUsage, Err: err}
+	f := exit.Error{Code: "access.refused", Message: err.Error(), Exit: exit.Usage, Err: err}
 	switch {
 	case errors.Is(err, access.ErrNoFact):
-		f.Code, f.Exit, f.Try = "access.unknown", exitNotFound, []string{"cordon access list --all"}
+		f.Code, f.Exit, f.Try = "access.unknown", exit.NotFound, []string{"cordon access list --all"}
 	case errors.Is(err, access.ErrGoesOn), errors.Is(err, access.ErrReviewed), errors.Is(err, access.ErrTwice):
-		f.Code, f.Exit, f.Try = "access.conflict", exitConflict, []string{"cordon break-glass list --all"}
+		f.Code, f.Exit, f.Try = "access.conflict", exit.Conflict, []string{"cordon break-glass list --all"}
 	case errors.Is(err, access.ErrOver):
-		f.Code, f.Exit = "access.over", exitConflict
+		f.Code, f.Exit = "access.over", exit.Conflict
 	case errors.Is(err, access.ErrFull):
-		f.Code, f.Exit, f.Try = "access.full", exitConflict, []string{"cordon access list", "a grant on a class of devices in place of many"}
+		f.Code, f.Exit, f.Try = "access.full", exit.Conflict, []string{"cordon access list", "a grant on a class of devices in place of many"}
 	}
 	return f
 }
 
 func unreadable(path string, err error) error {
-	return failure{Code: "access.unreadable", Message: fmt.Sprintf("what is granted and quarantined is not known: %v", err), Exit: exitChecks, Err: err,
+	return exit.Error{Code: "access.unreadable", Message: fmt.Sprintf("what is granted and quarantined is not known: %v", err), Exit: exit.Checks, Err: err,
 		Try: []string{"restore " + path + " from a backup and restart the gateway", "or move it away: then nothing is granted or quarantined; cordon audit tail says what was"}}
 }
 

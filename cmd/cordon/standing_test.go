@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -65,7 +66,7 @@ func TestUnrecordedOnlyNarrows(t *testing.T) {
 	}
 
 	*broken = true
-	if _, err := s.do(grantRequest(now, 0, time.Hour), "dana", now); err == nil || failures(err)[0].Code != errUnrecorded.Code {
+	if _, err := s.do(grantRequest(now, 0, time.Hour), "dana", now); err == nil || exit.Errors(err)[0].Code != errUnrecorded.Code {
 		t.Errorf("a grant without an entry: %v", err)
 	}
 	if n := len(standing().Facts); n != 2 {
@@ -160,7 +161,7 @@ func TestTermFlags(t *testing.T) {
 // What was meant for a time and stays is found.
 func TestLookAtAccess(t *testing.T) {
 	gw, c := newGateway(t)
-	inProcess(t, exitDone, "device", "add", "ct-2", "--dir", gw, "--class", "imaging/ct", "--protocol", "dicom", "--address", "127.0.0.1", "--port", "104", "--listen", "127.0.0.1:11112")
+	inProcess(t, exit.Done, "device", "add", "ct-2", "--dir", gw, "--class", "imaging/ct", "--protocol", "dicom", "--address", "127.0.0.1", "--port", "104", "--listen", "127.0.0.1:11112")
 	now := time.Now().Add(-60 * 24 * time.Hour)
 	var l access.Ledger
 	make := func(f access.Fact) {

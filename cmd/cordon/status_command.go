@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/exit"
+
 	"github.com/spf13/cobra"
 )
 
@@ -31,7 +33,7 @@ func (a *app) status(ctx context.Context) error {
 	state := a.state()
 	err := askGateway(ctx, state, "status", struct{}{}, &s, 2*controlTimeout)
 	if errors.Is(err, errNoGateway) {
-		err = failure{Code: "control.unreachable", Message: "no gateway runs with the state in " + state, Exit: exitUnreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
+		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + state, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	if err != nil {
 		return err
@@ -42,7 +44,7 @@ func (a *app) status(ctx context.Context) error {
 		err = a.table([]string{"SUBJECT", "STATE", "DETAIL"}, s.rows(time.Now()))
 	}
 	if wrong := s.wrong(); err == nil && len(wrong) > 0 {
-		err = failure{Code: "status.findings", Message: fmt.Sprintf("%d thing(s) are not as they should be: %s", len(wrong), strings.Join(wrong, ", ")), Exit: exitFindings, Try: []string{"cordon doctor", "the gateway's log"}}
+		err = exit.Error{Code: "status.findings", Message: fmt.Sprintf("%d thing(s) are not as they should be: %s", len(wrong), strings.Join(wrong, ", ")), Exit: exit.Findings, Try: []string{"cordon doctor", "the gateway's log"}}
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
 
@@ -141,7 +142,7 @@ func checkWhy(why string) error {
 	default:
 		return nil
 	}
-	return failure{Code: "usage.reason", Message: bad, Exit: exitUsage, Try: []string{`-m "why, in a line, without names of patients"`}}
+	return exit.Error{Code: "usage.reason", Message: bad, Exit: exit.Usage, Try: []string{`-m "why, in a line, without names of patients"`}}
 }
 
 func submissionPath(c *config.Config, number int, ext string) string {
@@ -154,7 +155,7 @@ func readSubmission(c *config.Config, number int) (*submission, error) {
 	path := submissionPath(c, number, ".json")
 	text, err := readBounded(path, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, failure{Code: "submission.unknown", Message: fmt.Sprintf("there is no submission %d", number), Exit: exitNotFound, Err: err, Try: []string{"cordon policy submissions"}}
+		return nil, exit.Error{Code: "submission.unknown", Message: fmt.Sprintf("there is no submission %d", number), Exit: exit.NotFound, Err: err, Try: []string{"cordon policy submissions"}}
 	}
 	if err != nil {
 		return nil, err
@@ -185,7 +186,7 @@ func tampered(number int, err error) error {
 	if number > 0 {
 		what = fmt.Sprintf("submission %d", number)
 	}
-	return failure{Code: "submission.changed", Message: fmt.Sprintf("%s was changed since it was signed: %v", what, err), Exit: exitChecks, Err: err, Try: []string{"find out who changed it", "submit the policy again"}}
+	return exit.Error{Code: "submission.changed", Message: fmt.Sprintf("%s was changed since it was signed: %v", what, err), Exit: exit.Checks, Err: err, Try: []string{"find out who changed it", "submit the policy again"}}
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {

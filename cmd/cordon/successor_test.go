@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 // tellSuccessor replaces the authority, as deploy/README.md says: what clients hold stays good,
@@ -14,7 +16,7 @@ func tellSuccessor(t *testing.T, cordon string) {
 	if _, got := s.answered(t, "engine", "ORU^R01", "S1"); got != "AA" {
 		t.Errorf("under the first authority, a result is answered %s", got)
 	}
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exits with %d", code)
 	}
 

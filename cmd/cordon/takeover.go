@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
@@ -60,8 +61,8 @@ func refuse(old *handover.Predecessor, err error) {
 }
 
 // crossing is err as another process is told it.
-func crossing(err error) []failure {
-	list := failures(err)
+func crossing(err error) []exit.Error {
+	list := exit.Errors(err)
 	for i := range list {
 		list[i].Err = nil // an interface does not cross a socket, and the text is in Message
 	}

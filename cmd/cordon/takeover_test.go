@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/handover"
 	"cordon/policy"
 )
@@ -16,7 +17,7 @@ import (
 func TestHandoverDepth(t *testing.T) {
 	r := &reloader{log: slog.New(slog.DiscardHandler), old: &handover.Predecessor{Offer: handover.Offer{Depth: maxDepth}}}
 	err := r.handOver(t.Context(), inheritance{})
-	if f, ok := errors.AsType[failure](err); !ok || f.Code != "reload.draining" {
+	if f, ok := errors.AsType[exit.Error](err); !ok || f.Code != "reload.draining" {
 		t.Errorf("beyond %d processes: %v", maxDepth, err)
 	}
 }

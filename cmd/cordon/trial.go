@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -52,10 +53,10 @@ const (
 func (r *reloader) try(ctx context.Context, q changeRequest) (reloaded, error) {
 	var done reloaded
 	if q.For < minTrial || q.For > maxTrial {
-		return done, failure{Code: "usage.flag", Exit: exitUsage, Message: fmt.Sprintf("--confirm %v: expected %v to %v", q.For, minTrial, maxTrial), Try: []string{"--confirm 5m"}}
+		return done, exit.Error{Code: "usage.flag", Exit: exit.Usage, Message: fmt.Sprintf("--confirm %v: expected %v to %v", q.For, minTrial, maxTrial), Try: []string{"--confirm 5m"}}
 	}
 	if r.trial != nil {
-		return done, failure{Code: "apply.pending", Exit: exitConflict, Message: "another configuration is on trial until " + r.trial.Until.Local().Format(time.TimeOnly),
+		return done, exit.Error{Code: "apply.pending", Exit: exit.Conflict, Message: "another configuration is on trial until " + r.trial.Until.Local().Format(time.TimeOnly),
 			Try: []string{"cordon confirm, if it works", "cordon apply --rollback, to go back at once"}}
 	}
 	c, err := config.Parse(r.file, q.Config)
@@ -63,7 +64,7 @@ func (r *reloader) try(ctx context.Context, q changeRequest) (reloaded, error) {
 		return done, err
 	}
 	if was, is := mustPlans(r.config), mustPlans(c); !reflect.DeepEqual(was, is) && len(c.Segments)+len(r.config.Segments) > 0 {
-		return done, failure{Code: "apply.segments", Exit: exitUsage, Message: "what is in segments cannot be on trial: the segment helper goes by the file",
+		return done, exit.Error{Code: "apply.segments", Exit: exit.Usage, Message: "what is in segments cannot be on trial: the segment helper goes by the file",
 			Try: []string{"the same command without --confirm"}}
 	}
 	t := &trial{For: q.For, Before: r.text}
@@ -117,10 +118,10 @@ func (r *reloader) keepTrial(ctx context.Context) {
 func (r *reloader) confirm(context.Context, changeRequest) (reloaded, error) {
 	done := r.unchanged()
 	if r.trial == nil {
-		return done, failure{Code: "apply.none", Exit: exitNotFound, Message: "no configuration is on trial", Try: []string{"cordon audit tail says what became of the last one"}}
+		return done, exit.Error{Code: "apply.none", Exit: exit.NotFound, Message: "no configuration is on trial", Try: []string{"cordon audit tail says what became of the last one"}}
 	}
 	if !r.isFile() {
-		return done, failure{Code: "apply.differs", Exit: exitConflict, Message: "the file is not the configuration on trial", Try: []string{"cordon confirm writes it"}}
+		return done, exit.Error{Code: "apply.differs", Exit: exit.Conflict, Message: "the file is not the configuration on trial", Try: []string{"cordon confirm writes it"}}
 	}
 	done.Changed = true
 	return done, r.confirmed()
@@ -135,7 +136,7 @@ func (r *reloader) isFile() bool {
 // rollback ends the trial at once. r.mu is held.
 func (r *reloader) rollback(ctx context.Context, _ changeRequest) (reloaded, error) {
 	if r.trial == nil {
-		return r.unchanged(), failure{Code: "apply.none", Exit: exitNotFound, Message: "no configuration is on trial", Try: []string{"cordon apply FILE"}}
+		return r.unchanged(), exit.Error{Code: "apply.none", Exit: exit.NotFound, Message: "no configuration is on trial", Try: []string{"cordon apply FILE"}}
 	}
 	return r.endTrial(ctx, "somebody asked for it")
 }

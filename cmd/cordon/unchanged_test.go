@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"cordon/cmd/cordon/exit"
 )
 
 const unchangedSegment = `segments:
@@ -86,7 +88,7 @@ func tellUnchanged(t *testing.T, cordon string) {
 	w.tellInnerOrthanc(t, through, own, file)
 	w.tellInnerHL7(t, through, own)
 	w.tellInnerModbus(t, through, python)
-	if code := d.stop(t); code != exitDone {
+	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
@@ -86,7 +87,7 @@ func (w *workflow) do(s *step) (stepDone, error) {
 		return done, fmt.Errorf("%.20q is no step", s.Do)
 	}
 	if err != nil {
-		note := "refused: " + failures(err)[0].Message
+		note := "refused: " + exit.Errors(err)[0].Message
 		if s.Number > 0 {
 			note = fmt.Sprintf("revision %d %s", s.Number, note)
 		}
@@ -151,11 +152,11 @@ func (w *workflow) submit(s *step) (int, error) {
 	current := w.source.state.Current
 	switch {
 	case p.Gateway != gatewayID(w.config):
-		return 0, failure{Code: "submission.gateway", Exit: exitConflict, Message: fmt.Sprintf("it is signed for gateway %.80q, this is %q", p.Gateway, gatewayID(w.config))}
+		return 0, exit.Error{Code: "submission.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is signed for gateway %.80q, this is %q", p.Gateway, gatewayID(w.config))}
 	case p.InForce != (digests{current.Policy, current.Data}):
-		return 0, failure{Code: "submission.stale", Exit: exitConflict, Message: fmt.Sprintf("it was compared with another policy than revision %d, which is in force", current.Number), Try: []string{"the same command again, and look at the difference"}}
+		return 0, exit.Error{Code: "submission.stale", Exit: exit.Conflict, Message: fmt.Sprintf("it was compared with another policy than revision %d, which is in force", current.Number), Try: []string{"the same command again, and look at the difference"}}
 	case p.digests == p.InForce:
-		return 0, failure{Code: "submission.same", Exit: exitConflict, Message: fmt.Sprintf("it decides as revision %d, which is in force: nothing is to be submitted", current.Number)}
+		return 0, exit.Error{Code: "submission.same", Exit: exit.Conflict, Message: fmt.Sprintf("it decides as revision %d, which is in force: nothing is to be submitted", current.Number)}
 	}
 	if err := checkWhy(p.Why); err != nil {
 		return 0, err
@@ -165,11 +166,11 @@ func (w *workflow) submit(s *step) (int, error) {
 		return 0, err
 	}
 	if len(numbers) >= maxSubmissions {
-		return 0, failure{Code: "submission.many", Exit: exitConflict, Message: fmt.Sprintf("%d submissions are kept, that is enough", len(numbers)), Try: []string{"remove the oldest in " + filepath.Join(w.config.Gateway.State, submissionDir)}}
+		return 0, exit.Error{Code: "submission.many", Exit: exit.Conflict, Message: fmt.Sprintf("%d submissions are kept, that is enough", len(numbers)), Try: []string{"remove the oldest in " + filepath.Join(w.config.Gateway.State, submissionDir)}}
 	}
 	for _, n := range numbers { // a statement is good for five minutes, and only once
 		if old, err := readSubmission(w.config, n); err == nil && string(old.Submitted.Words) == string(s.Signed.Words) && old.Submitted.Statement.At.Equal(s.Signed.Statement.At) {
-			return 0, failure{Code: "submission.twice", Exit: exitConflict, Message: fmt.Sprintf("it is submission %d already", n)}
+			return 0, exit.Error{Code: "submission.twice", Exit: exit.Conflict, Message: fmt.Sprintf("it is submission %d already", n)}
 		}
 	}
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cordon/certs"
+	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 )
 
@@ -51,7 +52,7 @@ func (w *workflow) judge(s *step) error {
 		return rejectedFailure(sub)
 	}
 	if c := w.source.state.Candidate; s.Do == "reject" && c != nil && c.Number == s.Number {
-		return failure{Code: "rollout.other", Exit: exitConflict, Message: describeCandidate(c), Try: []string{"cordon policy rollback withdraws it; then reject it"}}
+		return exit.Error{Code: "rollout.other", Exit: exit.Conflict, Message: describeCandidate(c), Try: []string{"cordon policy rollback withdraws it; then reject it"}}
 	}
 	why := firstOf(o.Why, "no reason given")
 	if o.Why != "" || s.Do == "reject" {
@@ -69,11 +70,11 @@ func (w *workflow) judge(s *step) error {
 }
 
 func rejectedFailure(s *submission) error {
-	return failure{Code: "submission.rejected", Exit: exitConflict, Message: fmt.Sprintf("submission %d was rejected by %s", s.Number, s.Rejected.By), Try: []string{"cordon policy submit, again"}}
+	return exit.Error{Code: "submission.rejected", Exit: exit.Conflict, Message: fmt.Sprintf("submission %d was rejected by %s", s.Number, s.Rejected.By), Try: []string{"cordon policy submit, again"}}
 }
 
 func ownFailure(number int, by string) error {
-	return failure{Code: "approval.own", Exit: exitDenied, Message: fmt.Sprintf("submission %d is %s's own: another person approves it", number, by), Try: []string{"cordon policy submissions tells who may"}}
+	return exit.Error{Code: "approval.own", Exit: exit.Denied, Message: fmt.Sprintf("submission %d is %s's own: another person approves it", number, by), Try: []string{"cordon policy submissions tells who may"}}
 }
 
 // about reports whether an opinion is about sub, on this gateway, and about replacing what
@@ -82,9 +83,9 @@ func (w *workflow) about(sub *submission, o *opinion) error {
 	current := w.source.state.Current
 	switch {
 	case o.Gateway != gatewayID(w.config) || o.Number != sub.Number || o.Proposal != hexSHA256(sub.Submitted.Words):
-		return failure{Code: "approval.other", Exit: exitConflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, gatewayID(w.config))}
+		return exit.Error{Code: "approval.other", Exit: exit.Conflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, gatewayID(w.config))}
 	case o.InForce != digests{current.Policy, current.Data}:
-		return failure{Code: "approval.stale", Exit: exitConflict, Message: fmt.Sprintf("it was given to replace another policy than revision %d, which is in force now", current.Number),
+		return exit.Error{Code: "approval.stale", Exit: exit.Conflict, Message: fmt.Sprintf("it was given to replace another policy than revision %d, which is in force now", current.Number),
 			Try: []string{fmt.Sprintf("look at the difference again: cordon policy approve %d", sub.Number)}}
 	}
 	return nil
@@ -119,9 +120,9 @@ func (w *workflow) approver(sub *submission, author string) (string, error) {
 	id, known, err := w.verifier.Uphold(&sub.Approved.Statement, purposeApprove, sha256.Sum256(sub.Approved.Words))
 	switch {
 	case err != nil:
-		return "", failure{Code: "approval.invalid", Exit: exitDenied, Message: fmt.Sprintf("the approval of submission %d by %s does not count: %v", sub.Number, sub.Approved.By, err), Err: err, Try: again}
+		return "", exit.Error{Code: "approval.invalid", Exit: exit.Denied, Message: fmt.Sprintf("the approval of submission %d by %s does not count: %v", sub.Number, sub.Approved.By, err), Err: err, Try: again}
 	case !known:
-		return "", failure{Code: "approval.old", Exit: exitDenied, Message: fmt.Sprintf("the certificate that approved submission %d ended too long ago to know whether it was revoked", sub.Number), Try: again}
+		return "", exit.Error{Code: "approval.old", Exit: exit.Denied, Message: fmt.Sprintf("the certificate that approved submission %d ended too long ago to know whether it was revoked", sub.Number), Try: again}
 	}
 	var o opinion
 	if err := words(sub.Approved.Words, &o); err != nil {
@@ -142,16 +143,16 @@ func actor(id *certs.Identity, roles []string) (string, error) {
 	who := id.Kind + "/" + id.ID
 	switch {
 	case id.Kind != policy.KindUser:
-		return "", failure{Code: "approval.kind", Exit: exitDenied, Message: who + " is not a person: a policy takes two of them", Try: []string{"a certificate of kind user"}}
+		return "", exit.Error{Code: "approval.kind", Exit: exit.Denied, Message: who + " is not a person: a policy takes two of them", Try: []string{"a certificate of kind user"}}
 	case !slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(id.Roles, r) }):
-		return "", failure{Code: "approval.role", Exit: exitDenied, Message: fmt.Sprintf("%s has roles %s; this takes %s", who, orDash(strings.Join(id.Roles, ", ")), strings.Join(roles, " or ")),
+		return "", exit.Error{Code: "approval.role", Exit: exit.Denied, Message: fmt.Sprintf("%s has roles %s; this takes %s", who, orDash(strings.Join(id.Roles, ", ")), strings.Join(roles, " or ")),
 			Try: []string{"policy.approval in the configuration names the roles"}}
 	}
 	return who, nil
 }
 
 func statementFailure(err error) error {
-	f := failure{Code: "statement.refused", Exit: exitDenied, Message: err.Error(), Err: err}
+	f := exit.Error{Code: "statement.refused", Exit: exit.Denied, Message: err.Error(), Err: err}
 	switch {
 	case errors.Is(err, certs.ErrExpired):
 		f.Try = []string{"cordon cert issue, for a new certificate"}

@@ -11,6 +11,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
 
@@ -85,7 +86,7 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepD
 }
 
 func approvalOff() error {
-	return failure{Code: "approval.off", Exit: exitConflict, Message: "policy.approval is not configured: the policy folder is in force as it is read",
+	return exit.Error{Code: "approval.off", Exit: exit.Conflict, Message: "policy.approval is not configured: the policy folder is in force as it is read",
 		Try: []string{"policy: { approval: { authors: [security], approvers: [security-lead] } }, and restart the gateway", "without it: cordon reload"}}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/rollout"
 )
@@ -29,12 +30,12 @@ func (w *workflow) rollOut(s *step) (ended int, would *foreseen, err error) {
 		return 0, nil, err
 	}
 	if approver == "" && !known {
-		return 0, nil, failure{Code: "submission.old", Exit: exitDenied, Message: fmt.Sprintf("the certificate that signed submission %d ended too long ago to know whether it was revoked, and nobody has approved it", s.Number),
+		return 0, nil, exit.Error{Code: "submission.old", Exit: exit.Denied, Message: fmt.Sprintf("the certificate that signed submission %d ended too long ago to know whether it was revoked, and nobody has approved it", s.Number),
 			Try: []string{fmt.Sprintf("cordon policy approve %d", s.Number), "cordon policy submit, again"}}
 	}
 	for _, id := range s.Devices {
 		if !slices.ContainsFunc(w.config.Devices, func(d config.Device) bool { return d.ID == id }) {
-			return 0, nil, failure{Code: "device.unknown", Exit: exitNotFound, Message: fmt.Sprintf("no device %.64q", id), Try: []string{"cordon device list"}}
+			return 0, nil, exit.Error{Code: "device.unknown", Exit: exit.NotFound, Message: fmt.Sprintf("no device %.64q", id), Try: []string{"cordon device list"}}
 		}
 	}
 	r := rollout.Revision{Number: s.Number, Policy: sub.proposal.Policy, Data: sub.proposal.Data, Author: author, Approver: approver}
@@ -81,7 +82,7 @@ func (w *workflow) rollBack(to int) (number, ended int, err error) {
 }
 
 func stepFailure(err error) error {
-	f := failure{Code: "rollout.step", Exit: exitConflict, Message: err.Error(), Err: err}
+	f := exit.Error{Code: "rollout.step", Exit: exit.Conflict, Message: err.Error(), Err: err}
 	switch {
 	case errors.Is(err, rollout.ErrOther):
 		f.Code, f.Try = "rollout.other", []string{"cordon policy rollback withdraws it", "cordon policy rollout --stage all brings it to its end, once it is approved"}

@@ -18,6 +18,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
 	"cordon/policy/rego"
@@ -38,7 +39,7 @@ type office struct {
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "gw")
-	if code := run(t.Context(), []string{"init", "-q", dir}, nil, io.Discard, io.Discard); code != exitDone {
+	if code := run(t.Context(), []string{"init", "-q", dir}, nil, io.Discard, io.Discard); code != exit.Done {
 		t.Fatalf("init exits with %d", code)
 	}
 	file := filepath.Join(dir, config.FileName)
@@ -165,7 +166,7 @@ func (o *office) make(t *testing.T, w *workflow, s *step) (stepDone, string) {
 	s.prove(t.Context(), o.c)
 	done, err := w.do(s)
 	if err != nil {
-		return done, failures(err)[0].Code
+		return done, exit.Errors(err)[0].Code
 	}
 	return done, ""
 }
@@ -559,7 +560,7 @@ func TestNothingToGuess(t *testing.T) {
 		}
 		if _, err := openSource(o.c); err == nil {
 			t.Errorf("%s: it starts", name)
-		} else if f := failures(err)[0]; f.Code != c.code {
+		} else if f := exit.Errors(err)[0]; f.Code != c.code {
 			t.Errorf("%s: %s: %s, want %s", name, f.Code, f.Message, c.code)
 		}
 		if err := os.WriteFile(c.path, was, 0o600); err != nil {
