@@ -142,7 +142,7 @@ func openAudit(c *config.Config, log *slog.Logger) (*audit.Log, error) {
 
 func auditOf(c *config.Config, log *slog.Logger) audit.Config {
 	return audit.Config{
-		Dir: c.Audit.Dir, Origin: gatewayID(c), Gateway: c.Gateway.Name,
+		Dir: c.Audit.Dir, Origin: c.ID(), Gateway: c.Gateway.Name,
 		Checkpoint: c.Audit.Checkpoint, Logger: log,
 	}
 }

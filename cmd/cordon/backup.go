@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -102,7 +103,7 @@ func (a *app) backup(ctx context.Context, file string, to *sealing) error {
 	if err != nil {
 		return err
 	}
-	m := &backup.Manifest{Gateway: gatewayID(c), Made: f.Made, By: f.By, Version: build().Version}
+	m := &backup.Manifest{Gateway: c.ID(), Made: f.Made, By: f.By, Version: build().Version}
 	err = writeWhole(file, func(out io.Writer) error {
 		counted := &countingWriter{Writer: out, ctx: ctx}
 		defer a.counts("written", &counted.n)()
@@ -136,7 +137,7 @@ func (a *app) backup(ctx context.Context, file string, to *sealing) error {
 
 // checkTarget refuses a place where the backup would be in the next one, or over something.
 func checkTarget(file string, c *config.Config) error {
-	if exists(file) {
+	if disk.Exists(file) {
 		return exit.Error{Code: "backup.exists", Message: file + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"another name, such as one with the date"}}
 	}
 	for _, dir := range []string{c.Gateway.State, c.Audit.Dir, c.Policy.Dir} {
@@ -158,13 +159,13 @@ func writeWhole(file string, fill func(io.Writer) error) (err error) {
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return err
 	}
-	if exists(file) {
+	if disk.Exists(file) {
 		return exit.Error{Code: "backup.exists", Message: file + " exists by now, and nothing is overwritten", Exit: exit.Conflict}
 	}
 	if err := os.Rename(out.Name(), file); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return disk.Sync(filepath.Dir(file))
 }
 
 // countingWriter counts, and ends with ctx.

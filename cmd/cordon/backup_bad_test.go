@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/backup"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -61,7 +62,7 @@ func badBackups(t *testing.T, cordon string) {
 	for _, c := range cases {
 		for _, command := range []string{"backup verify", "restore --dir new"} {
 			out := s.run(t, strings.Fields(command+" "+c.args)...)
-			if c.code == 0 && out.code != exit.Checks && out.code != exit.Denied || c.code != 0 && out.code != c.code || !strings.Contains(out.stderr, "code: "+c.says) || exists(s.path("new")) {
+			if c.code == 0 && out.code != exit.Checks && out.code != exit.Denied || c.code != 0 && out.code != c.code || !strings.Contains(out.stderr, "code: "+c.says) || disk.Exists(s.path("new")) {
 				t.Errorf("%s %s exits with %d: %s", command, c.args, out.code, out.stderr)
 			}
 		}
@@ -70,7 +71,7 @@ func badBackups(t *testing.T, cordon string) {
 		"good.backup --recipients-file ward.pub": "backup.exists", "x.backup": "backup.recipient", "x.backup --recipient age1qqq": "backup.recipient",
 		"x.backup --passphrase-file short": "backup.passphrase", "gw/state/x.backup --recipients-file ward.pub": "backup.inside",
 	} {
-		if out := s.run(t, append([]string{"backup", "--dir", "gw"}, strings.Fields(args)...)...); !strings.Contains(out.stderr, "code: "+code) || exists(s.path("x.backup")) {
+		if out := s.run(t, append([]string{"backup", "--dir", "gw"}, strings.Fields(args)...)...); !strings.Contains(out.stderr, "code: "+code) || disk.Exists(s.path("x.backup")) {
 			t.Errorf("backup %s exits with %d: %s", args, out.code, out.stderr)
 		}
 	}
@@ -84,7 +85,7 @@ func badBackups(t *testing.T, cordon string) {
 	if err := os.WriteFile(log, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", "gw"); out.code == exit.Done || exists(s.path("x.backup")) {
+	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", "gw"); out.code == exit.Done || disk.Exists(s.path("x.backup")) {
 		t.Errorf("with a damaged log backup exits with %d: %s", out.code, out.stderr)
 	}
 }
@@ -207,7 +208,7 @@ func forgedBackups(t *testing.T, cordon string) {
 			}
 			continue
 		}
-		if out.code == exit.Done || !strings.Contains(out.stderr, "code: "+c.code) || exists(s.path("new")) || exists(target) {
+		if out.code == exit.Done || !strings.Contains(out.stderr, "code: "+c.code) || disk.Exists(s.path("new")) || disk.Exists(target) {
 			t.Errorf("%s: it exits with %d: %s", c.name, out.code, out.stderr)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -142,7 +143,7 @@ func (w *sourceFiles) add(name, file string) error {
 	if len(w.files) >= maxSources {
 		return fmt.Errorf("read %q: more than %d files", file, maxSources)
 	}
-	text, err := readBounded(file, int64(maxSourceBytes-w.bytes))
+	text, err := disk.Read(file, int64(maxSourceBytes-w.bytes))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/backup"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -47,7 +48,7 @@ func (s *sealing) recipients(a *app) (backup.Recipients, error) {
 	}
 	lines := strings.Join(s.recipient, "\n")
 	if s.file != "" {
-		text, err := readBounded(s.file, 64<<10)
+		text, err := disk.Read(s.file, 64<<10)
 		if err != nil {
 			return backup.Recipients{}, err
 		}
@@ -84,7 +85,7 @@ func (o *unsealing) flags(c *cobra.Command) {
 // identities returns what opens the backup, and the trusted key or "".
 func (o *unsealing) identities(a *app) (with backup.Identities, key string, err error) {
 	if o.key != "" {
-		text, err := readBounded(o.key, 4<<10)
+		text, err := disk.Read(o.key, 4<<10)
 		if err != nil {
 			return with, "", err
 		}
@@ -111,7 +112,7 @@ func (o *unsealing) identities(a *app) (with backup.Identities, key string, err 
 // passphrase reads one from a file or asks for it; a new one is asked for twice.
 func (a *app) passphrase(file string, isNew bool) (string, error) {
 	if file != "" {
-		text, err := readBounded(file, 4<<10)
+		text, err := disk.Read(file, 4<<10)
 		line, _, _ := strings.Cut(string(text), "\n")
 		return strings.TrimSuffix(line, "\r"), err
 	}
@@ -147,16 +148,16 @@ age-keygen will do as well.`,
 
 func (a *app) backupKeygen(out string) error {
 	for _, file := range []string{out + ".key", out + ".pub"} {
-		if exists(file) {
+		if disk.Exists(file) {
 			return exit.Error{Code: "backup.exists", Message: file + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another name"}}
 		}
 	}
 	private, public, err := backup.NewIdentity()
 	if err == nil {
-		err = writeNew(out+".key", []byte(private), 0o600)
+		err = disk.Create(out+".key", []byte(private), 0o600)
 	}
 	if err == nil {
-		err = writeNew(out+".pub", []byte(public), 0o644)
+		err = disk.Create(out+".pub", []byte(public), 0o644)
 	}
 	if err != nil {
 		return err

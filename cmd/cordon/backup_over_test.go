@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -111,7 +112,7 @@ func restoredApart(t *testing.T, cordon string) {
 		{"--state new/state", "--audit " + filepath.Join(apart, "log"), exit.Usage},
 		{"--state new/state --audit new/log", "--outside", exit.Usage},
 	} {
-		if out := s.run(t, append(open, strings.Fields(c.flags)...)...); out.code != c.code || !strings.Contains(out.stderr, c.says) || exists(s.path("new")) {
+		if out := s.run(t, append(open, strings.Fields(c.flags)...)...); out.code != c.code || !strings.Contains(out.stderr, c.says) || disk.Exists(s.path("new")) {
 			t.Errorf("with %q it exits with %d: %s", c.flags, out.code, out.stderr)
 		}
 	}

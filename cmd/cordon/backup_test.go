@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -138,7 +139,7 @@ func restoredElsewhere(t *testing.T, cordon string) {
 	there.write(t, "key.pub", readText(t, key))
 	there.write(t, "later", later)
 	dry := there.restore(t, file, there.gw(), "--dry-run")
-	if exists(there.gw()) || dry.Restored || dry.Entries != done.Entries {
+	if disk.Exists(there.gw()) || dry.Restored || dry.Entries != done.Entries {
 		t.Errorf("a dry run wrote something, or says %+v", dry)
 	}
 	back := there.restore(t, file, there.gw(), "--key", "key.pub")

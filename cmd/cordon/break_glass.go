@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/policy/access"
 )
 
@@ -80,7 +82,7 @@ func (a *app) breakGlass(ctx context.Context, o *openFlags) error {
 	if err != nil {
 		return err
 	}
-	want := opening{Gateway: gatewayID(c), Device: d.ID, Reason: o.reason, Once: rand.Text()}
+	want := opening{Gateway: c.ID(), Device: d.ID, Reason: o.reason, Once: rand.Text()}
 	if o.length != "" {
 		length, err := span(o.length)
 		if err != nil {
@@ -101,7 +103,7 @@ func (a *app) breakGlass(ctx context.Context, o *openFlags) error {
 		if err != nil {
 			return err
 		}
-		said, err := sign(cert, purposeOpen, want)
+		said, err := signed.Sign(cert, purposeOpen, want)
 		if err != nil {
 			return err
 		}
@@ -165,7 +167,7 @@ func newCertificate(out string) error {
 
 // writable tries to make a file beside out.
 func writable(out string) error {
-	if err := writeNew(out+".key", nil, 0o600); err != nil {
+	if err := disk.Create(out+".key", nil, 0o600); err != nil {
 		return err
 	}
 	return os.Remove(out + ".key")
@@ -278,7 +280,7 @@ func (a *app) reviewEmergency(ctx context.Context, id string, by *badge, found s
 	if err != nil {
 		return err
 	}
-	said, err := sign(cert, purposeReview, review{Gateway: gatewayID(c), ID: id, Note: found})
+	said, err := signed.Sign(cert, purposeReview, review{Gateway: c.ID(), ID: id, Note: found})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 )
 
 func breakGlassDrillCommand(a *app) *cobra.Command {
@@ -56,7 +57,7 @@ func (a *app) drill(ctx context.Context, device string, by *badge) error {
 			return err
 		}
 		// The purpose is signed too: nobody can open a device with it.
-		said, err := sign(cert, purposeDrill, opening{Gateway: gatewayID(c), Device: d.ID, Reason: "a drill", Once: rand.Text()})
+		said, err := signed.Sign(cert, purposeDrill, opening{Gateway: c.ID(), Device: d.ID, Reason: "a drill", Once: rand.Text()})
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"cordon/cmd/cordon/disk"
 	"cordon/policy/rego"
 )
 
@@ -29,7 +30,7 @@ func (k keptBundles) hand(d rego.Delivery) error {
 	// Readable for the gateway's user, who alone may enter the directory.
 	const mode = 0o644
 	path := filepath.Join(k.dir, handedBundle)
-	return errors.Join(writeDurably(path, d.Bundle, mode), writeDurably(path+rego.DetachedSuffix, d.Signature, mode))
+	return errors.Join(disk.Write(path, d.Bundle, mode), disk.Write(path+rego.DetachedSuffix, d.Signature, mode))
 }
 
 func (k keptBundles) withdraw() {

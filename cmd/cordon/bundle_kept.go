@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
-	"cordon/policy/rollout"
 )
 
 const (
@@ -82,7 +82,7 @@ func (k keptBundles) keep(d rego.Delivery, b *rego.Bundle) error {
 		return fmt.Errorf("keep the bundle: %w", err)
 	}
 	path := k.path(b.Revision)
-	return errors.Join(writeDurably(path+rego.DetachedSuffix, d.Signature, 0o600), writeDurably(path, d.Bundle, 0o600))
+	return errors.Join(disk.Write(path+rego.DetachedSuffix, d.Signature, 0o600), disk.Write(path, d.Bundle, 0o600))
 }
 
 // enter makes in the answer of inForce.
@@ -91,7 +91,7 @@ func (k keptBundles) enter(in *chosen) error {
 	if err != nil {
 		return err
 	}
-	if err := writeDurably(filepath.Join(k.dir, inForceFile), append(text, '\n'), 0o600); err != nil {
+	if err := disk.Write(filepath.Join(k.dir, inForceFile), append(text, '\n'), 0o600); err != nil {
 		return err
 	}
 	for i, revision := range k.revisions() {
@@ -114,16 +114,4 @@ func (k keptBundles) revisions() (all []uint64) {
 	slices.Sort(all)
 	slices.Reverse(all)
 	return all
-}
-
-// writeDurably replaces a file as a whole, so that it is there after a power failure.
-func writeDurably(path string, text []byte, mode fs.FileMode) error {
-	err := rollout.Replace(path, text)
-	if err == nil {
-		err = os.Chmod(path, mode)
-	}
-	if err != nil {
-		return fmt.Errorf("write %q: %w", path, err)
-	}
-	return nil
 }

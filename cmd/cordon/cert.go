@@ -15,6 +15,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 )
@@ -115,14 +116,14 @@ func writeIdentity(out string, issued *ca.Issued) ([]string, error) {
 		return nil, exit.Error{Code: "cert.ca_differs", Message: fmt.Sprintf("%s is the root of another authority", root), Exit: exit.Conflict,
 			Try: []string{"--out in another directory"}}
 	} else if errors.Is(err, fs.ErrNotExist) {
-		if err := writeNew(root, issued.CA, 0o644); err != nil {
+		if err := disk.Create(root, issued.CA, 0o644); err != nil {
 			return nil, err
 		}
 	}
-	if err := writeNew(out+".key", issued.Key, 0o600); err != nil {
+	if err := disk.Create(out+".key", issued.Key, 0o600); err != nil {
 		return nil, err
 	}
-	if err := writeNew(out+".pem", issued.Chain, 0o644); err != nil {
+	if err := disk.Create(out+".pem", issued.Chain, 0o644); err != nil {
 		return nil, errors.Join(err, os.Remove(out+".key"))
 	}
 	return []string{out + ".pem", out + ".key", root}, nil

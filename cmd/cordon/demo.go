@@ -18,6 +18,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/deploy/demo"
 	"cordon/gateway/audit"
@@ -145,7 +146,7 @@ func (a *app) setStage(ctx context.Context, dir string, devices map[string]strin
 		return nil, err
 	}
 	file := filepath.Join(dir, config.FileName)
-	if err := writeNew(file, text, 0o644); err != nil {
+	if err := disk.Create(file, text, 0o644); err != nil {
 		return nil, err
 	}
 	for _, d := range demo.Devices() {

@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -23,7 +24,7 @@ const drillTimeout = 20 * time.Second
 
 // drillRequest asks for a drill. With a signed opening it is also seen whether that person would be let in.
 type drillRequest struct {
-	Signed *signed `json:"signed,omitempty"`
+	Signed *signed.Words `json:"signed,omitempty"`
 }
 
 // drillAnswer is how it went.
@@ -86,14 +87,14 @@ func (a *assembly) answerDrill(ctx context.Context, by string, asked json.RawMes
 }
 
 // rehearse is openSigned up to where it would count, and asks the policy what would come of it.
-func (m *emergencies) rehearse(ctx context.Context, s *signed, now time.Time) (*access.Fact, error) {
+func (m *emergencies) rehearse(ctx context.Context, s *signed.Words, now time.Time) (*access.Fact, error) {
 	var o opening
-	if err := words(s.Words, &o); err != nil {
+	if err := signed.Read(s.Words, &o); err != nil {
 		return nil, err
 	}
 	id, err := m.verifier.Accept(&s.Statement, purposeDrill, sha256.Sum256(s.Words))
 	if err != nil {
-		return nil, statementFailure(err)
+		return nil, signed.Refused(err)
 	}
 	b := &m.config.BreakGlass
 	if err := person(id, "break_glass.roles and break_glass.groups", b.Roles, b.Groups); err != nil {
@@ -104,7 +105,7 @@ func (m *emergencies) rehearse(ctx context.Context, s *signed, now time.Time) (*
 		return nil, err
 	}
 	f.Subject = id.Kind + "/" + id.ID
-	f.By, f.Proof = f.Subject, "statement sha256:"+hexSHA256(s.Words)
+	f.By, f.Proof = f.Subject, "statement sha256:"+signed.Digest(s.Words)
 	m.standing.mu.Lock()
 	defer m.standing.mu.Unlock()
 	next, _, _, err := m.made(m.standing.ledger, f, now)

@@ -10,6 +10,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 )
 
 // drills runs a drill.
@@ -162,7 +163,7 @@ func TestDrillIsNoOpening(t *testing.T) {
 		purpose   string
 		opens, ok bool
 	}{{purposeDrill, true, false}, {purposeOpen, false, false}, {purposeReview, false, false}, {purposeDrill, false, true}, {purposeOpen, true, true}} {
-		said, err := sign(manager, c.purpose, g.wish(c.purpose))
+		said, err := signed.Sign(manager, c.purpose, g.wish(c.purpose))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +197,7 @@ func TestDrillRefuses(t *testing.T) {
 	} {
 		o := g.wish(what)
 		c.change(&o)
-		said, err := sign(c.cert, purposeDrill, o)
+		said, err := signed.Sign(c.cert, purposeDrill, o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -47,9 +48,9 @@ type review struct {
 
 // emergencyRequest is what crosses the control socket.
 type emergencyRequest struct {
-	Do      string  `json:"do"`               // open, by what is signed or by sealed codes; review; seal
-	Signed  *signed `json:"signed,omitempty"` // an opening or a review
-	Opening opening `json:"opening"`          // by sealed codes
+	Do      string        `json:"do"`               // open, by what is signed or by sealed codes; review; seal
+	Signed  *signed.Words `json:"signed,omitempty"` // an opening or a review
+	Opening opening       `json:"opening"`          // by sealed codes
 
 	Codes  []string `json:"codes,omitempty"`
 	Person string   `json:"person,omitempty"` // who uses them: "nurse.ito"
@@ -119,7 +120,7 @@ func (m *emergencies) refused(r *emergencyRequest, by string, why error) {
 	who, device := "user/"+r.Person, r.Opening.Device
 	if r.Signed != nil {
 		var o opening
-		words(r.Signed.Words, &o)
+		signed.Read(r.Signed.Words, &o)
 		who, device = "somebody with a certificate", o.Device
 	}
 	e := audit.Entry{Kind: audit.KindBreakGlassRefused, Note: fmt.Sprintf("refused: %.140q on %.70q, asked for by %s: %s", who, device, by, exit.Errors(why)[0].Message)}
@@ -132,14 +133,14 @@ func (m *emergencies) refused(r *emergencyRequest, by string, why error) {
 }
 
 // openSigned opens a device for whoever signed that.
-func (m *emergencies) openSigned(s *signed, now time.Time) (answer emergencyAnswer, err error) {
+func (m *emergencies) openSigned(s *signed.Words, now time.Time) (answer emergencyAnswer, err error) {
 	var o opening
-	if err := words(s.Words, &o); err != nil {
+	if err := signed.Read(s.Words, &o); err != nil {
 		return answer, err
 	}
 	id, err := m.verifier.Accept(&s.Statement, purposeOpen, sha256.Sum256(s.Words))
 	if err != nil {
-		return answer, statementFailure(err)
+		return answer, signed.Refused(err)
 	}
 	b := &m.config.BreakGlass
 	if err := person(id, "break_glass.roles and break_glass.groups", b.Roles, b.Groups); err != nil {
@@ -150,7 +151,7 @@ func (m *emergencies) openSigned(s *signed, now time.Time) (answer emergencyAnsw
 		return answer, err
 	}
 	f.Subject = id.Kind + "/" + id.ID
-	f.By, f.Proof = f.Subject, "statement sha256:"+hexSHA256(s.Words)
+	f.By, f.Proof = f.Subject, "statement sha256:"+signed.Digest(s.Words)
 	return m.open(f, now)
 }
 
@@ -200,8 +201,8 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 
 // fact is the emergency that o asks for, but for whom.
 func (m *emergencies) fact(o *opening, now time.Time) (f access.Fact, err error) {
-	if o.Gateway != gatewayID(m.config) {
-		return f, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", o.Gateway, gatewayID(m.config))}
+	if o.Gateway != m.config.ID() {
+		return f, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", o.Gateway, m.config.ID())}
 	}
 	i := slices.IndexFunc(m.config.Devices, func(d config.Device) bool { return d.ID == o.Device })
 	if i < 0 {
@@ -247,14 +248,14 @@ func (m *emergencies) made(l access.Ledger, f access.Fact, now time.Time) (acces
 }
 
 // review takes what somebody else found.
-func (m *emergencies) review(s *signed, now time.Time) (answer emergencyAnswer, err error) {
+func (m *emergencies) review(s *signed.Words, now time.Time) (answer emergencyAnswer, err error) {
 	var v review
-	if err := words(s.Words, &v); err != nil {
+	if err := signed.Read(s.Words, &v); err != nil {
 		return answer, err
 	}
 	id, err := m.verifier.Accept(&s.Statement, purposeReview, sha256.Sum256(s.Words))
 	if err != nil {
-		return answer, statementFailure(err)
+		return answer, signed.Refused(err)
 	}
 	b := &m.config.BreakGlass
 	keys, roles, groups := "break_glass.reviewers", b.Reviewers, []string(nil)
@@ -268,8 +269,8 @@ func (m *emergencies) review(s *signed, now time.Time) (answer emergencyAnswer, 
 	answer.Fact, answer.changed, err = m.standing.apply(now, func(l access.Ledger) (access.Ledger, access.Fact, note, error) {
 		f, known := l.Find(v.ID)
 		switch {
-		case v.Gateway != gatewayID(m.config):
-			return l, f, note{}, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", v.Gateway, gatewayID(m.config))}
+		case v.Gateway != m.config.ID():
+			return l, f, note{}, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", v.Gateway, m.config.ID())}
 		case !known || f.Kind != access.Emergency:
 			return l, f, note{}, refusedFact(access.ErrNoFact)
 		case by == f.By || by == f.Subject:

@@ -16,6 +16,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/gateway"
 	"cordon/gateway/audit"
 	"cordon/policy"
@@ -99,7 +100,7 @@ func (g *glass) wish(once string) opening {
 // opens signs an opening and hands it in.
 func (g *glass) opens(t *testing.T, cert tls.Certificate, purpose string, o any) (emergencyAnswer, error) {
 	t.Helper()
-	said, err := sign(cert, purpose, o)
+	said, err := signed.Sign(cert, purpose, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,11 +150,11 @@ func TestGlassStays(t *testing.T) {
 	}
 
 	// Statements that are somebody else's words, or another thing.
-	said, err := sign(manager, purposeOpen, g.wish("x"))
+	said, err := signed.Sign(manager, purposeOpen, g.wish("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := sign(manager, purposeReview, g.wish("x"))
+	other, err := signed.Sign(manager, purposeReview, g.wish("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,12 +165,12 @@ func TestGlassStays(t *testing.T) {
 	}
 	changed := said
 	changed.Words = []byte(strings.Replace(string(said.Words), "ct-2", "ct-3", 1))
-	for what, s := range map[string]signed{"another purpose": other, "an old one": late, "changed words": changed, "nothing": {Words: said.Words}} {
+	for what, s := range map[string]signed.Words{"another purpose": other, "an old one": late, "changed words": changed, "nothing": {Words: said.Words}} {
 		if _, err := g.do(t.Context(), &emergencyRequest{Do: "open", Signed: &s}, "root", time.Now()); code(err) != "statement.refused" {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := g.do(t.Context(), &emergencyRequest{Do: "open", Signed: &signed{Words: append(said.Words, ' '), Statement: said.Statement}}, "root", time.Now()); err == nil {
+	if _, err := g.do(t.Context(), &emergencyRequest{Do: "open", Signed: &signed.Words{Words: append(said.Words, ' '), Statement: said.Statement}}, "root", time.Now()); err == nil {
 		t.Error("words of another form are taken")
 	}
 
@@ -203,7 +204,7 @@ func TestGlassStays(t *testing.T) {
 func TestOpenedOnce(t *testing.T) {
 	g := newGlass(t)
 	lead := g.badge(t, ca.Request{ID: "l.kim", Groups: []string{"icu-lead"}})
-	said, err := sign(lead, purposeOpen, g.wish("one"))
+	said, err := signed.Sign(lead, purposeOpen, g.wish("one"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -64,14 +65,14 @@ func (a *app) init(c *cobra.Command, dir, name, domain, operator, state string) 
 	if err := rego.WriteShipped(filepath.Join(dir, "policy")); err != nil {
 		return err
 	}
-	if err := writeNew(filepath.Join(dir, "cordon.schema.json"), config.Schema(), 0o644); err != nil {
+	if err := disk.Create(filepath.Join(dir, "cordon.schema.json"), config.Schema(), 0o644); err != nil {
 		return err
 	}
-	if err := writeNew(filepath.Join(dir, "profile.schema.json"), config.ProfileSchema(), 0o644); err != nil {
+	if err := disk.Create(filepath.Join(dir, "profile.schema.json"), config.ProfileSchema(), 0o644); err != nil {
 		return err
 	}
 	// The configuration comes last: where it is, the rest is.
-	if err := writeNew(file, text, 0o644); err != nil {
+	if err := disk.Create(file, text, 0o644); err != nil {
 		return err
 	}
 	loaded, err := config.Load(file)
@@ -104,14 +105,4 @@ next: cordon device add mon-7 --dir %[1]s --class monitor/bedside --protocol hl7
       cordon cert issue --dir %[1]s --user dr.kim --role radiologist --out kim
       cordon run -c %[4]s`, dir, strings.Join(files, ", "), loaded.Identity.CA.LeafTTL, file)
 	return nil
-}
-
-// writeNew writes a file that must not exist.
-func writeNew(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -19,7 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
@@ -113,7 +115,7 @@ func (k keptPolicies) open(of digests) (*rego.Engine, error) {
 
 // read reads a listing.
 func (k keptPolicies) read(path string) (*rego.Listing, error) {
-	text, err := readBounded(path, maxRecord)
+	text, err := disk.Read(path, maxRecord)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +129,7 @@ func (k keptPolicies) read(path string) (*rego.Listing, error) {
 // contents reads one file of a policy, and believes nothing else than what was kept.
 func (k keptPolicies) contents(f rego.Listed) ([]byte, error) {
 	path := k.file(f.SHA256)
-	packed, err := readBounded(path, keptFile)
+	packed, err := disk.Read(path, keptFile)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +138,7 @@ func (k keptPolicies) contents(f rego.Listed) ([]byte, error) {
 	if err == nil {
 		text, err = io.ReadAll(io.LimitReader(z, keptFile))
 	}
-	if err != nil || hexSHA256(text) != f.SHA256 {
+	if err != nil || signed.Digest(text) != f.SHA256 {
 		return nil, keptChanged(path)
 	}
 	return text, nil
@@ -218,7 +220,7 @@ func (k keptPolicies) prune(needed []digests, since time.Time) (removed int, err
 			used[k.file(f.SHA256)] = true
 		}
 	}
-	if err := syncDir(k.dir); err != nil { // no listing comes back without its files
+	if err := disk.Sync(k.dir); err != nil { // no listing comes back without its files
 		return removed, err
 	}
 	files, err := filepath.Glob(filepath.Join(k.dir, filesDir, "*")) // the pattern is well formed
@@ -259,14 +261,6 @@ func pressed(text []byte) []byte {
 	_, _ = z.Write(text) // into memory
 	_ = z.Close()
 	return b.Bytes()
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // needed are the policies that may decide without anybody bringing them: those in force, with and without what is granted, and

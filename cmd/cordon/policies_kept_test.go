@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/policy/rego"
 )
 
@@ -84,7 +85,7 @@ func TestKeptOnce(t *testing.T) {
 
 	// Nobody is told what was changed on disk since, and nothing is asked of it.
 	x := grantedTo(t, e, 3)
-	sum := hexSHA256(x.Access())
+	sum := signed.Digest(x.Access())
 	if err := os.WriteFile(kept.file(sum), pressed([]byte(`{"grants":{}}`)), 0o600); err != nil {
 		t.Fatal(err)
 	}

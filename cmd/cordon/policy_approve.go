@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 )
 
 func policyApproveCommand(a *app) *cobra.Command {
@@ -142,11 +143,11 @@ func (a *app) giveOpinion(ctx context.Context, c *config.Config, sub *submission
 	if err != nil {
 		return err
 	}
-	signed, err := sign(cert, purpose, opinion{Gateway: gatewayID(c), Number: sub.Number, Proposal: hexSHA256(sub.Submitted.Words), InForce: digestsOf(f.current), Why: why})
+	said, err := signed.Sign(cert, purpose, opinion{Gateway: c.ID(), Number: sub.Number, Proposal: signed.Digest(sub.Submitted.Words), InForce: digestsOf(f.current), Why: why})
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &step{Do: do, Number: sub.Number, Signed: &signed})
+	done, err := a.makeStep(ctx, c, &step{Do: do, Number: sub.Number, Signed: &said})
 	if err != nil {
 		return err
 	}
@@ -172,10 +173,10 @@ func (a *app) describe(s *submission) {
 	p("policy", "%s data %s, %d tests", s.proposal.Policy, s.proposal.Data, s.proposal.Tests)
 	for _, o := range []struct {
 		word string
-		by   *signed
+		by   *signed.Words
 	}{{"approved", s.Approved}, {"rejected", s.Rejected}} {
 		var said opinion
-		if o.by != nil && words(o.by.Words, &said) == nil {
+		if o.by != nil && signed.Read(o.by.Words, &said) == nil {
 			p(o.word, "by %s, %s: %s", o.by.By, o.by.Taken.Local().Format(when), orDash(said.Why))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
@@ -48,7 +49,7 @@ func (a *app) bundleKeygen(dir string) error {
 	names := []string{"bundle", "signer"}
 	for _, name := range names {
 		for _, ext := range []string{".key", ".pub"} {
-			if path := filepath.Join(dir, name+ext); exists(path) {
+			if path := filepath.Join(dir, name+ext); disk.Exists(path) {
 				return exit.Error{Code: "bundle.exists", Message: path + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another directory"}}
 			}
 		}
@@ -59,10 +60,10 @@ func (a *app) bundleKeygen(dir string) error {
 	}
 	for i, pair := range []rego.KeyPair{opa, signer} {
 		if err == nil {
-			err = writeNew(filepath.Join(dir, names[i]+".key"), pair.Private, 0o600)
+			err = disk.Create(filepath.Join(dir, names[i]+".key"), pair.Private, 0o600)
 		}
 		if err == nil {
-			err = writeNew(filepath.Join(dir, names[i]+".pub"), pair.Public, 0o644)
+			err = disk.Create(filepath.Join(dir, names[i]+".pub"), pair.Public, 0o644)
 		}
 	}
 	if err != nil {
@@ -83,11 +84,6 @@ func (a *app) bundleKeygen(dir string) error {
 policy:
   bundle: { from: …, key: bundle.pub, signer: signer.pub }`)
 	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 func bundleBuildCommand(a *app) *cobra.Command {
@@ -125,7 +121,7 @@ func (a *app) bundleBuild(ctx context.Context, args []string, revision uint64, l
 	if out == "" {
 		out = fmt.Sprintf("policy-%d%s", revision, bundleExt)
 	}
-	if exists(out) {
+	if disk.Exists(out) {
 		return exit.Error{Code: "bundle.exists", Message: out + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another file", "remove it first"}}
 	}
 	tarball, results, err := rego.BuildBundle(ctx, c.Policy.Dir, revision, label)
@@ -135,7 +131,7 @@ func (a *app) bundleBuild(ctx context.Context, args []string, revision uint64, l
 	if err != nil {
 		return placed(err)
 	}
-	if err := writeNew(out, tarball, 0o644); err != nil {
+	if err := disk.Create(out, tarball, 0o644); err != nil {
 		return err
 	}
 	if a.json {
@@ -197,7 +193,7 @@ func (a *app) bundleSign(file, key, id, signer string, period time.Duration) err
 		if err := os.Remove(file + rego.DetachedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := writeDurably(file, d.Bundle, 0o644); err != nil {
+		if err := disk.Write(file, d.Bundle, 0o644); err != nil {
 			return err
 		}
 		wrote = append(wrote, file)
@@ -211,7 +207,7 @@ func (a *app) bundleSign(file, key, id, signer string, period time.Duration) err
 		if err != nil {
 			return signFailure(err)
 		}
-		if err := writeDurably(file+rego.DetachedSuffix, signature, 0o644); err != nil {
+		if err := disk.Write(file+rego.DetachedSuffix, signature, 0o644); err != nil {
 			return err
 		}
 		wrote = append(wrote, file+rego.DetachedSuffix)

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
 )
@@ -41,7 +40,7 @@ func (a *app) formatPolicy(args []string, write bool) error {
 	for _, s := range changed {
 		path := filepath.Join(c.Policy.Dir, filepath.FromSlash(s.Name))
 		if write {
-			if err := replaceText(path, s.Text); err != nil {
+			if err := disk.Edit(path, s.Text); err != nil {
 				return err
 			}
 		}
@@ -66,27 +65,4 @@ func (a *app) formatPolicy(args []string, write bool) error {
 		err = exit.Error{Code: "policy.format", Exit: exit.Findings, Message: fmt.Sprintf("%d files are not formatted as usual", len(names)), Try: []string{"cordon policy fmt -w"}}
 	}
 	return err
-}
-
-// replaceText replaces a file's contents in one step, so that a gateway that reads the
-// policy meanwhile sees the old file or the new one.
-func replaceText(path string, text []byte) error {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(info.Mode().Perm()), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -175,12 +176,12 @@ func (a *app) submitPolicy(ctx context.Context, args []string, by *badge, why st
 		return err
 	}
 	archive := engine.ArchiveWithTests()
-	words := proposal{Gateway: gatewayID(own), digests: digestsOf(engine), Archive: hexSHA256(archive), InForce: digestsOf(f.current), Why: why, Tests: tests, Replay: ahead.counts()}
-	signed, err := sign(cert, purposeSubmit, words)
+	words := proposal{Gateway: own.ID(), digests: digestsOf(engine), Archive: signed.Digest(archive), InForce: digestsOf(f.current), Why: why, Tests: tests, Replay: ahead.counts()}
+	said, err := signed.Sign(cert, purposeSubmit, words)
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, own, &step{Do: "submit", Signed: &signed, Archive: archive})
+	done, err := a.makeStep(ctx, own, &step{Do: "submit", Signed: &said, Archive: archive})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -117,7 +118,7 @@ func (a *app) printTable(sections []rego.TableSection) error {
 // writeText replaces a file's contents in one step, or makes the file.
 func writeText(path string, text []byte) error {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return writeNew(path, text, 0o644)
+		return disk.Create(path, text, 0o644)
 	}
-	return replaceText(path, text)
+	return disk.Edit(path, text)
 }

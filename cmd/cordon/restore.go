@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -92,7 +93,7 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 	done := &restored{Schema: "cordon.restore/v1", File: file, Gateway: x.Gateway, Made: x.Made, Entries: x.Log.Entries, Key: x.Log.Key, Trusted: x.trusted,
 		Dir: p.dir, State: p.state, Audit: p.log, Policy: p.rules, Outside: append([]string{}, p.outside...), Files: len(x.Files), Bytes: x.Size(), Loss: lost, Missing: map[string]string{}}
 	for _, program := range p.programs {
-		if !exists(program.Path) {
+		if !disk.Exists(program.Path) {
 			done.Missing[program.Protocol] = program.Path
 		}
 	}
@@ -137,7 +138,7 @@ func (p *restorePlan) hold() (release func(), err error) {
 		dirs = append(dirs, c.Audit.Dir)
 	}
 	for _, dir := range dirs {
-		if !exists(filepath.Join(dir, "key.pub")) {
+		if !disk.Exists(filepath.Join(dir, "key.pub")) {
 			continue
 		}
 		one, err := audit.Lock(dir)

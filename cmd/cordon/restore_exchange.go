@@ -9,6 +9,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -79,7 +80,7 @@ func (r *restoring) writeOutside(file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	if err := writeNew(file, r.backup.small[name], restoredMode(name, r.backup.Files[i].Mode)); err != nil {
+	if err := disk.Create(file, r.backup.small[name], restoredMode(name, r.backup.Files[i].Mode)); err != nil {
 		return err
 	}
 	r.moves = append(r.moves, [2]string{"", file})

@@ -13,6 +13,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy/access"
@@ -44,8 +45,8 @@ func (p *restorePlan) compare(x *examined, now time.Time) (*loss, error) {
 	}
 	state, log := p.state, p.log
 	if c, err := config.Load(filepath.Join(p.dir, config.FileName)); err == nil {
-		l.Gateway, state, log = gatewayID(c), c.Gateway.State, c.Audit.Dir
-	} else if !errors.Is(err, fs.ErrNotExist) && exists(filepath.Join(p.dir, config.FileName)) {
+		l.Gateway, state, log = c.ID(), c.Gateway.State, c.Audit.Dir
+	} else if !errors.Is(err, fs.ErrNotExist) && disk.Exists(filepath.Join(p.dir, config.FileName)) {
 		l.Unknown = append(l.Unknown, "the configuration there: "+exit.Errors(err)[0].Message)
 	}
 	unknown := func(what string, err error) {

@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -54,7 +55,7 @@ func (x *examined) plan(dir string, to whither) (*restorePlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.gateway, p.name, p.programs = gatewayID(c), c.Gateway.Name, c.Plugins
+	p.gateway, p.name, p.programs = c.ID(), c.Gateway.Name, c.Plugins
 	if p.gateway != x.Gateway {
 		return nil, notGateway(fmt.Errorf("it is of %q, and its configuration of %q", x.Gateway, p.gateway))
 	}
@@ -135,7 +136,7 @@ func (p *restorePlan) parse(x *examined) (*config.Config, error) {
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return nil, err
 		}
-		if err := writeNew(file, text, 0o600); err != nil {
+		if err := disk.Create(file, text, 0o600); err != nil {
 			return nil, err
 		}
 	}
@@ -204,7 +205,7 @@ func (p *restorePlan) named(x *examined, c *config.Config, to whither) error {
 		if !wanted[name] {
 			return notGateway(fmt.Errorf("its configuration does not name %s", file))
 		}
-		is, err := readBounded(file, maxExamined)
+		is, err := disk.Read(file, maxExamined)
 		switch {
 		case err == nil && string(is) == string(text):
 		case err == nil:
@@ -289,7 +290,7 @@ func (p *restorePlan) units(files []backup.File) []string {
 func (p *restorePlan) there(files []backup.File) ([]string, error) {
 	var list []string
 	for _, u := range p.units(files) {
-		if exists(u) {
+		if disk.Exists(u) {
 			list = append(list, u)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -123,7 +124,7 @@ func (r *restoring) prepare() error {
 // makeDir makes a root with its parents. Those who are not to see the state do not; the
 // configuration's directory is open to the gateway's group.
 func (r *restoring) makeDir(root restoreRoot) error {
-	for dir := root.dir; !exists(dir); dir = filepath.Dir(dir) {
+	for dir := root.dir; !disk.Exists(dir); dir = filepath.Dir(dir) {
 		r.made = append([]string{dir}, r.made...)
 	}
 	if err := os.MkdirAll(root.dir, 0o755); err != nil {
@@ -213,7 +214,7 @@ func (r *restoring) makeParents(place string) error {
 		}
 	}
 	var missing []string
-	for dir := filepath.Dir(r.staged(place)); !exists(dir); dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(r.staged(place)); !disk.Exists(dir); dir = filepath.Dir(dir) {
 		missing = append(missing, dir)
 	}
 	for _, dir := range slices.Backward(missing) {

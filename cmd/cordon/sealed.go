@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy/rollout"
 )
@@ -170,7 +171,7 @@ func (s *envelopes) name(numbers []int) string {
 // readSealed reads what write kept; there being none is errUnsealed.
 func readSealed(state string) (*envelopes, error) {
 	path := filepath.Join(state, sealedFile)
-	text, err := readBounded(path, maxCodeFile)
+	text, err := disk.Read(path, maxCodeFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errUnsealed
 	}

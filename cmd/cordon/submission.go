@@ -2,13 +2,9 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"crypto/tls"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,9 +14,10 @@ import (
 	"time"
 	"unicode"
 
-	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/policy/rego"
 )
 
@@ -78,56 +75,16 @@ type opinion struct {
 	Why      string  `json:"why"`
 }
 
-// signed is words with the statement of whoever says them.
-type signed struct {
-	Words     json.RawMessage `json:"words"`
-	Statement certs.Statement `json:"statement"`
-	By        string          `json:"by"` // "user/dr.kim", as was verified when it was taken
-	Taken     time.Time       `json:"taken"`
-}
-
 // submission is a policy that somebody wants in force.
 type submission struct {
-	Version   int     `json:"version"` // of this format: 1
-	Number    int     `json:"number"`
-	Submitted signed  `json:"submitted"`
-	Approved  *signed `json:"approved"`
-	Rejected  *signed `json:"rejected"`
+	Version   int           `json:"version"` // of this format: 1
+	Number    int           `json:"number"`
+	Submitted signed.Words  `json:"submitted"`
+	Approved  *signed.Words `json:"approved"`
+	Rejected  *signed.Words `json:"rejected"`
 
 	proposal proposal // the words of Submitted
 }
-
-// sign makes words of v in the name of cert.
-func sign(cert tls.Certificate, purpose string, v any) (signed, error) {
-	words, err := json.Marshal(v)
-	if err != nil {
-		return signed{}, err
-	}
-	s, err := certs.SignStatement(cert, purpose, sha256.Sum256(words), time.Now())
-	return signed{Words: words, Statement: s}, err
-}
-
-// words reads signed words into v. They have one form, as json.Marshal writes it, so that
-// everybody reads the same in them.
-func words(text json.RawMessage, v any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("signed words are not of their form: %w", err)
-	}
-	if again, err := json.Marshal(v); err != nil || !bytes.Equal(again, text) {
-		return errors.New("signed words are not in their canonical form")
-	}
-	return nil
-}
-
-func hexSHA256(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
-// gatewayID is which gateway words are for.
-func gatewayID(c *config.Config) string { return c.Identity.TrustDomain + "/" + c.Gateway.Name }
 
 // checkWhy wants a reason that fits a line of the log.
 func checkWhy(why string) error {
@@ -153,7 +110,7 @@ func submissionPath(c *config.Config, number int, ext string) string {
 // on it.
 func readSubmission(c *config.Config, number int) (*submission, error) {
 	path := submissionPath(c, number, ".json")
-	text, err := readBounded(path, maxRecord)
+	text, err := disk.Read(path, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.Error{Code: "submission.unknown", Message: fmt.Sprintf("there is no submission %d", number), Exit: exit.NotFound, Err: err, Try: []string{"cordon policy submissions"}}
 	}
@@ -164,7 +121,7 @@ func readSubmission(c *config.Config, number int) (*submission, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err = d.Decode(s); err == nil {
-		err = words(s.Submitted.Words, &s.proposal)
+		err = signed.Read(s.Submitted.Words, &s.proposal)
 	}
 	switch {
 	case err != nil:
@@ -189,22 +146,9 @@ func tampered(number int, err error) error {
 	return exit.Error{Code: "submission.changed", Message: fmt.Sprintf("%s was changed since it was signed: %v", what, err), Exit: exit.Checks, Err: err, Try: []string{"find out who changed it", "submit the policy again"}}
 }
 
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("read %q: more than %d bytes", path, limit)
-	}
-	return text, err
-}
-
 // open opens the policy of s, if it is still what was signed.
 func (s *submission) open(c *config.Config) (*rego.Engine, error) {
-	archive, err := readBounded(submissionPath(c, s.Number, ".tar"), maxArchive)
+	archive, err := disk.Read(submissionPath(c, s.Number, ".tar"), maxArchive)
 	if err != nil {
 		return nil, tampered(s.Number, err)
 	}
@@ -213,7 +157,7 @@ func (s *submission) open(c *config.Config) (*rego.Engine, error) {
 
 // open makes an engine of the proposal's files.
 func (p *proposal) open(number int, archive []byte) (*rego.Engine, error) {
-	if hexSHA256(archive) != p.Archive {
+	if signed.Digest(archive) != p.Archive {
 		return nil, tampered(number, errors.New("its files are others"))
 	}
 	engine, err := rego.LoadArchive(archive)

@@ -12,6 +12,7 @@ import (
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
@@ -45,7 +46,7 @@ type workflow struct {
 type step struct {
 	Do      string        `json:"do"` // submit, approve, reject, rollout, rollback, status
 	Number  int           `json:"number,omitempty"`
-	Signed  *signed       `json:"signed,omitempty"`  // of submit, approve and reject
+	Signed  *signed.Words `json:"signed,omitempty"`  // of submit, approve and reject
 	Archive []byte        `json:"archive,omitempty"` // of submit
 	Stage   rollout.Stage `json:"stage,omitempty"`   // of rollout
 	Devices []string      `json:"devices,omitempty"` // of rollout to a canary
@@ -113,7 +114,7 @@ func (s *step) proven(ctx context.Context, c *config.Config) (*rego.Engine, erro
 		return nil, errors.New("nothing is signed")
 	}
 	var p proposal
-	if err := words(s.Signed.Words, &p); err != nil {
+	if err := signed.Read(s.Signed.Words, &p); err != nil {
 		return nil, err
 	}
 	engine, err := p.open(0, s.Archive)
@@ -142,7 +143,7 @@ func (w *workflow) submit(s *step) (int, error) {
 		return 0, errors.New("it was not proven")
 	}
 	var p proposal
-	if err := words(s.Signed.Words, &p); err != nil {
+	if err := signed.Read(s.Signed.Words, &p); err != nil {
 		return 0, err
 	}
 	by, err := w.accept(s.Signed, purposeSubmit, w.config.Policy.Approval.Authors)
@@ -151,8 +152,8 @@ func (w *workflow) submit(s *step) (int, error) {
 	}
 	current := w.source.state.Current
 	switch {
-	case p.Gateway != gatewayID(w.config):
-		return 0, exit.Error{Code: "submission.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is signed for gateway %.80q, this is %q", p.Gateway, gatewayID(w.config))}
+	case p.Gateway != w.config.ID():
+		return 0, exit.Error{Code: "submission.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is signed for gateway %.80q, this is %q", p.Gateway, w.config.ID())}
 	case p.InForce != (digests{current.Policy, current.Data}):
 		return 0, exit.Error{Code: "submission.stale", Exit: exit.Conflict, Message: fmt.Sprintf("it was compared with another policy than revision %d, which is in force", current.Number), Try: []string{"the same command again, and look at the difference"}}
 	case p.digests == p.InForce:

@@ -10,6 +10,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/policy"
 )
 
@@ -23,7 +24,7 @@ func (w *workflow) judge(s *step) error {
 		return errors.New("nothing is signed")
 	}
 	var o opinion
-	if err := words(s.Signed.Words, &o); err != nil {
+	if err := signed.Read(s.Signed.Words, &o); err != nil {
 		return err
 	}
 	if err := w.about(sub, &o); err != nil {
@@ -82,8 +83,8 @@ func ownFailure(number int, by string) error {
 func (w *workflow) about(sub *submission, o *opinion) error {
 	current := w.source.state.Current
 	switch {
-	case o.Gateway != gatewayID(w.config) || o.Number != sub.Number || o.Proposal != hexSHA256(sub.Submitted.Words):
-		return exit.Error{Code: "approval.other", Exit: exit.Conflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, gatewayID(w.config))}
+	case o.Gateway != w.config.ID() || o.Number != sub.Number || o.Proposal != signed.Digest(sub.Submitted.Words):
+		return exit.Error{Code: "approval.other", Exit: exit.Conflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, w.config.ID())}
 	case o.InForce != digests{current.Policy, current.Data}:
 		return exit.Error{Code: "approval.stale", Exit: exit.Conflict, Message: fmt.Sprintf("it was given to replace another policy than revision %d, which is in force now", current.Number),
 			Try: []string{fmt.Sprintf("look at the difference again: cordon policy approve %d", sub.Number)}}
@@ -92,10 +93,10 @@ func (w *workflow) about(sub *submission, o *opinion) error {
 }
 
 // accept says who makes a statement now. It must be a person in one of the roles.
-func (w *workflow) accept(s *signed, purpose string, roles []string) (string, error) {
+func (w *workflow) accept(s *signed.Words, purpose string, roles []string) (string, error) {
 	id, err := w.verifier.Accept(&s.Statement, purpose, sha256.Sum256(s.Words))
 	if err != nil {
-		return "", statementFailure(err)
+		return "", signed.Refused(err)
 	}
 	return actor(id, roles)
 }
@@ -105,7 +106,7 @@ func (w *workflow) accept(s *signed, purpose string, roles []string) (string, er
 func (w *workflow) author(sub *submission) (by string, known bool, err error) {
 	id, known, err := w.verifier.Uphold(&sub.Submitted.Statement, purposeSubmit, sha256.Sum256(sub.Submitted.Words))
 	if err != nil {
-		return "", false, statementFailure(fmt.Errorf("what its author signed does not count: %w", err))
+		return "", false, signed.Refused(fmt.Errorf("what its author signed does not count: %w", err))
 	}
 	by, err = actor(id, w.config.Policy.Approval.Authors)
 	return by, known, err
@@ -125,7 +126,7 @@ func (w *workflow) approver(sub *submission, author string) (string, error) {
 		return "", exit.Error{Code: "approval.old", Exit: exit.Denied, Message: fmt.Sprintf("the certificate that approved submission %d ended too long ago to know whether it was revoked", sub.Number), Try: again}
 	}
 	var o opinion
-	if err := words(sub.Approved.Words, &o); err != nil {
+	if err := signed.Read(sub.Approved.Words, &o); err != nil {
 		return "", tampered(sub.Number, err)
 	}
 	if err := w.about(sub, &o); err != nil {
@@ -149,15 +150,4 @@ func actor(id *certs.Identity, roles []string) (string, error) {
 			Try: []string{"policy.approval in the configuration names the roles"}}
 	}
 	return who, nil
-}
-
-func statementFailure(err error) error {
-	f := exit.Error{Code: "statement.refused", Exit: exit.Denied, Message: err.Error(), Err: err}
-	switch {
-	case errors.Is(err, certs.ErrExpired):
-		f.Try = []string{"cordon cert issue, for a new certificate"}
-	case errors.Is(err, certs.ErrRevoked):
-		f.Try = []string{"cordon cert list tells which certificates are revoked"}
-	}
-	return f
 }

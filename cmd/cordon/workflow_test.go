@@ -19,6 +19,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
 	"cordon/policy/rego"
@@ -131,11 +132,11 @@ func (o *office) submission(t *testing.T, w *workflow, who, name string, change 
 	t.Helper()
 	e := o.edition(t, name)
 	archive := e.ArchiveWithTests()
-	p := proposal{Gateway: gatewayID(o.c), digests: digestsOf(e), Archive: hexSHA256(archive), InForce: digestsOf(w.source.current), Why: "because", Tests: 1}
+	p := proposal{Gateway: o.c.ID(), digests: digestsOf(e), Archive: signed.Digest(archive), InForce: digestsOf(w.source.current), Why: "because", Tests: 1}
 	if change != nil {
 		change(&p)
 	}
-	words, err := sign(o.people[who], purposeSubmit, p)
+	words, err := signed.Sign(o.people[who], purposeSubmit, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,11 +150,11 @@ func (o *office) opinion(t *testing.T, w *workflow, who, do string, number int, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := opinion{Gateway: gatewayID(o.c), Number: number, Proposal: hexSHA256(sub.Submitted.Words), InForce: digestsOf(w.source.current), Why: "well"}
+	said := opinion{Gateway: o.c.ID(), Number: number, Proposal: signed.Digest(sub.Submitted.Words), InForce: digestsOf(w.source.current), Why: "well"}
 	if change != nil {
 		change(&said)
 	}
-	words, err := sign(o.people[who], map[string]string{"approve": purposeApprove, "reject": purposeReject}[do], said)
+	words, err := signed.Sign(o.people[who], map[string]string{"approve": purposeApprove, "reject": purposeReject}[do], said)
 	if err != nil {
 		t.Fatal(err)
 	}

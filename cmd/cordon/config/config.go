@@ -327,6 +327,9 @@ func parse(path string, text []byte) (*Config, error) {
 	return c, nil
 }
 
+// ID is which gateway this is, for what is signed: trust domain and name.
+func (c *Config) ID() string { return c.Identity.TrustDomain + "/" + c.Gateway.Name }
+
 // Device finds a device by its id or by the only id that begins with prefix. Its
 // error is a Faults with code "device.unknown" or "device.ambiguous".
 func (c *Config) Device(prefix string) (*Device, error) {
