@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -234,7 +235,7 @@ func (a *app) showChange(c *config.Config, r *accessRequest, would *accessAnswer
 					ids = append(ids, c.Devices[i].ID)
 				}
 			}
-			a.remark("devices of class %s: %s", f.DeviceClass, orDash(strings.Join(ids, ", ")))
+			a.remark("devices of class %s: %s", f.DeviceClass, cmp.Or(strings.Join(ids, ", "), "-"))
 		}
 	}
 	if !running {

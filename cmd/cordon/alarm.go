@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -199,7 +200,7 @@ func toldBy(channel string, err error) told {
 func (a *app) showTold(list []told) error {
 	var rows [][]string
 	for _, t := range list {
-		rows = append(rows, []string{t.Channel, map[bool]string{true: "sent", false: "failed"}[t.OK], orDash(t.Error)})
+		rows = append(rows, []string{t.Channel, map[bool]string{true: "sent", false: "failed"}[t.OK], cmp.Or(t.Error, "-")})
 	}
 	return a.table([]string{"CHANNEL", "RESULT", "ERROR"}, rows)
 }

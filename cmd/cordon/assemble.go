@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,7 +17,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
-	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
@@ -28,12 +27,6 @@ import (
 	"cordon/plugins/sdk"
 	"cordon/policy"
 	"cordon/policy/rego"
-)
-
-// Places inside gateway.state.
-const (
-	caDir       = "ca"
-	revisionDir = "policies" // policies that decided, see keptPolicies
 )
 
 // assembly is a gateway put together from its configuration. This is the only place
@@ -101,7 +94,7 @@ func (a *assembly) build(ctx, background context.Context, old *handover.Predeces
 		return err
 	}
 	a.policy = a.source.current
-	authority, err := openAuthority(a.config)
+	authority, err := home.OpenAuthority(a.config)
 	if err != nil {
 		return err
 	}
@@ -135,18 +128,6 @@ func (a *assembly) build(ctx, background context.Context, old *handover.Predeces
 	return a.stand(log)
 }
 
-// openAudit opens the log for writing, where no gateway does.
-func openAudit(c *config.Config, log *slog.Logger) (*audit.Log, error) {
-	return audit.Open(auditOf(c, log))
-}
-
-func auditOf(c *config.Config, log *slog.Logger) audit.Config {
-	return audit.Config{
-		Dir: c.Audit.Dir, Origin: c.ID(), Gateway: c.Gateway.Name,
-		Checkpoint: c.Audit.Checkpoint, Logger: log,
-	}
-}
-
 // close ends what was started, in the opposite order.
 func (a *assembly) close() error {
 	a.stop()
@@ -169,13 +150,13 @@ func (a *assembly) own() error {
 	if err := a.openAlarms(ctx); err != nil {
 		return err
 	}
-	book := auditOf(a.config, a.logger)
+	book := home.LogConfig(a.config, a.logger)
 	book.Unwritable = a.unwritable
 	if err := a.log.Open(book); err != nil {
 		return err
 	}
 	a.owned.Go(func() { a.followLog(ctx) })
-	return a.source.keep(a.config, a.record)
+	return a.source.keep(a.config, operatorName(), a.record)
 }
 
 // giveUp is the opposite of own. What is in the log is durable then, and another process may open it.
@@ -183,31 +164,6 @@ func (a *assembly) giveUp() error {
 	a.disown()
 	a.owned.Wait()
 	return a.log.Take()
-}
-
-func loadPolicy(c *config.Config) (*rego.Engine, error) {
-	engine, err := rego.Load(c.Policy.Dir)
-	if problems, ok := errors.AsType[*rego.Problems](err); ok {
-		return nil, policyFailure(problems)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, exit.Error{Code: "policy.missing", Message: fmt.Sprintf("open policy %q: no such folder", c.Policy.Dir), Exit: exit.NotFound,
-			Try: []string{"cordon init writes a policy to start from", "point policy.dir to yours"}, Err: err}
-	}
-	return engine, err
-}
-
-func openAuthority(c *config.Config) (*ca.Authority, error) {
-	dir := filepath.Join(c.Gateway.State, caDir)
-	authority, err := ca.Open(dir, ca.Limits{TTL: c.Identity.CA.LeafTTL, MaxTTL: max(c.Identity.CA.LeafTTL, 24*time.Hour)})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, exit.Error{Code: "ca.missing", Message: err.Error(), Exit: exit.NotFound, Try: []string{"cordon init DIR makes one", "restore gateway.state from its backup"}, Err: err}
-	}
-	if err == nil && authority.TrustDomain() != c.Identity.TrustDomain {
-		return nil, config.Faults{c.Fault("config.trust_domain.mismatch", fmt.Sprintf("trust domain %q is not that of the authority in %s, %q", c.Identity.TrustDomain, dir, authority.TrustDomain()),
-			"write the authority's trust domain, or make a new gateway with cordon init DIR", "identity", "trust_domain")}
-	}
-	return authority, err
 }
 
 func serverNames(c *config.Config) []string {

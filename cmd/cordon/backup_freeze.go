@@ -19,6 +19,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 )
 
@@ -89,7 +90,7 @@ func (a *app) freezeState(ctx context.Context, c *config.Config, q *freezeReques
 	if err := ownState(c); err != nil {
 		return nil, err
 	}
-	log, err := openAudit(c, quietLogger(a.stderr))
+	log, err := home.OpenLog(c, quietLogger(a.stderr))
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
@@ -197,7 +198,7 @@ func linkState(c *config.Config, dir string) error {
 			return fmt.Errorf("%q is a symbolic link, and what it leads to would be missing: move that here", path)
 		case !d.Type().IsRegular(), strings.HasPrefix(d.Name(), "."), // sockets; files that are being written
 			name == trialName, // a start ends the trial
-			name == filepath.Join(caDir, ca.DatabaseFile):
+			name == filepath.Join(home.CADir, ca.DatabaseFile):
 			return nil
 		}
 		return unlessGone(link(path, filepath.Join(dir, name)))

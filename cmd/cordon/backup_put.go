@@ -13,6 +13,7 @@ import (
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 )
 
@@ -60,7 +61,7 @@ func (o owners) putFile(w *backup.Writer, name, file string) error {
 // putDatabase adds the authority's database by way of a file that has no name: however slow the
 // backup is sourceFile, the gateway does not wait for its database.
 func (o owners) putDatabase(w *backup.Writer, c *config.Config) error {
-	authority, err := openAuthority(c)
+	authority, err := home.OpenAuthority(c)
 	if err != nil {
 		return err
 	}
@@ -82,11 +83,11 @@ func (o owners) putDatabase(w *backup.Writer, c *config.Config) error {
 	if _, err := spool.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	info, err := os.Stat(filepath.Join(c.Gateway.State, caDir, ca.DatabaseFile))
+	info, err := os.Stat(filepath.Join(c.Gateway.State, home.CADir, ca.DatabaseFile))
 	if err != nil {
 		return err
 	}
-	file := o.describe(path.Join(inState, caDir, ca.DatabaseFile), info)
+	file := o.describe(path.Join(inState, home.CADir, ca.DatabaseFile), info)
 	file.Size = size
 	return w.Add(file, spool)
 }

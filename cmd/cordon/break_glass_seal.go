@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/home"
 )
 
 func breakGlassSealCommand(a *app) *cobra.Command {
@@ -74,7 +75,7 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 
 // sealHere seals where no gateway runs.
 func (a *app) sealHere(c *config.Config, r *emergencyRequest) ([]string, error) {
-	log, err := openAudit(c, quietLogger(a.stderr))
+	log, err := home.OpenLog(c, quietLogger(a.stderr))
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway"
 	"cordon/policy"
 )
@@ -90,7 +91,7 @@ func (b *deviceBadge) tls(ctx context.Context) (*tls.Config, error) {
 	if b.ready != nil && time.Now().Before(b.renew) {
 		return b.ready, nil
 	}
-	authority, err := openAuthority(b.config)
+	authority, err := home.OpenAuthority(b.config)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/policy"
 )
 
@@ -32,7 +33,7 @@ func (a *app) authority() (*ca.Authority, *config.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	authority, err := openAuthority(c)
+	authority, err := home.OpenAuthority(c)
 	return authority, c, err
 }
 

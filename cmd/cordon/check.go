@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
-	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 	"cordon/plugins"
-	"cordon/policy/rego"
 )
 
 func checkCommand(a *app) *cobra.Command {
@@ -64,7 +62,7 @@ func (a *app) check(ctx context.Context) error {
 		return cannot("check", err)
 	}
 	report.Policy, report.Data = parts.policy.Revision(), parts.policy.Data()
-	if _, err := openAuthority(c); err != nil {
+	if _, err := home.OpenAuthority(c); err != nil {
 		return cannot("check", err)
 	}
 	if _, err := parts.startPlugins(ctx, background, slog.New(slog.DiscardHandler)); err != nil {
@@ -110,74 +108,6 @@ func lowered(c *config.Config) (names []string) {
 		}
 	}
 	return names
-}
-
-// testPolicy runs the policy's own tests; a failing one is an error.
-func testPolicy(ctx context.Context, c *config.Config) (rego.Results, error) {
-	if _, err := loadPolicy(c); err != nil { // for its better errors
-		return nil, err
-	}
-	results, err := rego.Test(ctx, c.Policy.Dir)
-	if err != nil {
-		return nil, err
-	}
-	return results, failedTests(c, results)
-}
-
-// failedTests is an error if one of the policy's tests failed.
-func failedTests(c *config.Config, results rego.Results) error {
-	n := results.Failed()
-	if n == 0 {
-		return nil
-	}
-	f := exit.Error{Code: "policy.test", Message: fmt.Sprintf("%d of %d policy tests fail", n, len(results)), Exit: exit.Checks}
-	for _, r := range results {
-		if !r.Passed && !r.Skipped && len(f.Try) < 10 {
-			f.Try = append(f.Try, fmt.Sprintf("%s/%s:%d: %s %s", c.Policy.Dir, r.File, r.Line, r.Name, strings.TrimSpace(r.Message)))
-		}
-	}
-	return f
-}
-
-// policyFailure shows the first fault with its place and the others below it.
-func policyFailure(problems *rego.Problems) error {
-	first := problems.List[0]
-	f := exit.Error{Code: first.Code, Message: first.Message, File: first.File, Line: first.Line, Col: first.Column, Exit: exit.Checks, Err: problems}
-	if first.Line == 0 && first.File != "" { // otherwise it stands below
-		f.Message = first.File + ": " + first.Message
-	}
-	f.Excerpt = excerpt(first.File, first.Line, first.Column)
-	if first.Hint != "" {
-		f.Try = append(f.Try, first.Hint)
-	}
-	for i, p := range problems.List[1:] {
-		if i == 10 {
-			f.Try = append(f.Try, fmt.Sprintf("and %d more", len(problems.List)-i-1))
-			break
-		}
-		f.Try = append(f.Try, p.String())
-	}
-	return f
-}
-
-// excerpt quotes a line of a policy file with a caret below the column.
-func excerpt(file string, line, column int) string {
-	text, err := os.ReadFile(file)
-	lines := strings.Split(string(text), "\n")
-	if err != nil || line < 1 || line > len(lines) {
-		return ""
-	}
-	var blank strings.Builder // as wide as what stands before the caret
-	for i, r := range lines[line-1] {
-		if i >= column-1 {
-			break
-		}
-		if r != '\t' {
-			r = ' '
-		}
-		blank.WriteRune(r)
-	}
-	return fmt.Sprintf("  %4d | %s\n       | %s^", line, lines[line-1], blank.String())
 }
 
 // lookAtLog says in what state the audit log is, without becoming its writer.

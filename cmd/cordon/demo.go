@@ -20,6 +20,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/deploy/demo"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
@@ -136,7 +137,7 @@ func (a *app) setStage(ctx context.Context, dir string, devices map[string]strin
 	if err := os.Mkdir(filepath.Join(dir, "state"), 0o700); err != nil {
 		return nil, err
 	}
-	if err := ca.Init(filepath.Join(dir, "state", caDir), ca.Config{TrustDomain: domain, Name: "Demo Ward"}); err != nil {
+	if err := ca.Init(filepath.Join(dir, "state", home.CADir), ca.Config{TrustDomain: domain, Name: "Demo Ward"}); err != nil {
 		return nil, err
 	}
 	if err := rego.WriteShipped(filepath.Join(dir, "policy")); err != nil {
@@ -204,7 +205,7 @@ func addDemoDevice(file string, d demo.Device, address string) error {
 }
 
 func (s *stage) issueBadges(ctx context.Context) error {
-	authority, err := openAuthority(s.config)
+	authority, err := home.OpenAuthority(s.config)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -131,7 +132,7 @@ func lookAtBundles(_ context.Context, x *examination) {
 }
 
 func lookAtKeys(_ context.Context, x *examination) {
-	for _, dir := range []string{filepath.Join(x.config.Gateway.State, caDir), x.config.Audit.Dir} {
+	for _, dir := range []string{filepath.Join(x.config.Gateway.State, home.CADir), x.config.Audit.Dir} {
 		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Ext(path) != ".key" {
 				return nil

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"cordon/cmd/cordon/home"
 )
 
 // An authority lasts ten years, and its end is nobody's habit: everything stops on one day. A new
@@ -20,7 +22,7 @@ const (
 )
 
 func lookAtAuthority(_ context.Context, x *examination) {
-	authority, err := openAuthority(x.config)
+	authority, err := home.OpenAuthority(x.config)
 	if err != nil {
 		x.find("high", "authority", err.Error(), "restore gateway.state from its backup")
 		return
@@ -32,13 +34,13 @@ func lookAtAuthority(_ context.Context, x *examination) {
 	if file := x.config.Identity.CA.TrustFile; file != "" {
 		x.trusted(file, now)
 	}
-	if _, err := os.Stat(filepath.Join(x.config.Gateway.State, caDir, "root.key")); err == nil {
+	if _, err := os.Stat(filepath.Join(x.config.Gateway.State, home.CADir, "root.key")); err == nil {
 		x.find("low", "authority", "root.key lies beside the intermediate", "move it to a safe place; daily work does not need it")
 	}
 }
 
 // trusted looks at the authorities of others that clients may come from. That the file can be
-// read, openAuthority does not say; a start does.
+// read, home.OpenAuthority does not say; a start does.
 func (x *examination) trusted(file string, now time.Time) {
 	text, err := os.ReadFile(file)
 	if err != nil {

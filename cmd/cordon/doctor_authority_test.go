@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 )
 
 // lasting signs the authority below dir anew, as one that ends after left.
@@ -85,7 +86,7 @@ func TestAuthorityEnds(t *testing.T) {
 		{10 * 365 * day, "", "", "valid"}, {authorityNotice + day, "", "", "valid"}, {authorityNotice - day, "notice", " ends ", "ends soon"},
 		{authorityMedium - day, "medium", " ends ", "ends soon"}, {authorityHigh - day, "high", " ends ", "ends soon"}, {-day, "high", " ended ", "expired"},
 	} {
-		lasting(t, filepath.Join(dir, "state", caDir), c.left)
+		lasting(t, filepath.Join(dir, "state", home.CADir), c.left)
 		loaded, err := config.Load(file)
 		if err != nil {
 			t.Fatal(err)

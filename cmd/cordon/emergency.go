@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -297,8 +298,8 @@ func person(id *certs.Identity, keys string, roles, groups []string) error {
 	if id.Kind == policy.KindUser && (has(roles, id.Roles) || has(groups, id.Groups)) {
 		return nil
 	}
-	f := exit.Error{Code: "break_glass.role", Exit: exit.Denied, Message: fmt.Sprintf("%s/%s has roles %s and groups %s; it takes a person with one of %s", id.Kind, id.ID, orDash(strings.Join(id.Roles, ", ")),
-		orDash(strings.Join(id.Groups, ", ")), orDash(strings.Join(slices.Concat(roles, groups), ", "))), Try: []string{keys + " of the configuration"}}
+	f := exit.Error{Code: "break_glass.role", Exit: exit.Denied, Message: fmt.Sprintf("%s/%s has roles %s and groups %s; it takes a person with one of %s", id.Kind, id.ID, cmp.Or(strings.Join(id.Roles, ", "), "-"),
+		cmp.Or(strings.Join(id.Groups, ", "), "-"), cmp.Or(strings.Join(slices.Concat(roles, groups), ", "), "-")), Try: []string{keys + " of the configuration"}}
 	return f
 }
 

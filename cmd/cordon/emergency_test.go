@@ -16,6 +16,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway"
 	"cordon/gateway/audit"
@@ -44,10 +45,10 @@ func newGlass(t *testing.T) *glass {
 		Devices:    []config.Device{{ID: "ct-2", Class: "imaging/ct", State: policy.StateActive}, {ID: "pump-1", Class: "pump/infusion", State: policy.StateActive}},
 		BreakGlass: config.BreakGlass{Roles: []string{"nurse-manager"}, Groups: []string{"icu-lead"}, Duration: 30 * time.Minute, Max: 2 * time.Hour, DeviceClasses: []string{"imaging/*"}},
 	}
-	if err := ca.Init(filepath.Join(dir, caDir), ca.Config{TrustDomain: "ward.example"}); err != nil {
+	if err := ca.Init(filepath.Join(dir, home.CADir), ca.Config{TrustDomain: "ward.example"}); err != nil {
 		t.Fatal(err)
 	}
-	authority, err := ca.Open(filepath.Join(dir, caDir), ca.Limits{TTL: time.Hour, MaxTTL: 24 * time.Hour})
+	authority, err := ca.Open(filepath.Join(dir, home.CADir), ca.Limits{TTL: time.Hour, MaxTTL: 24 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,21 +1,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"cordon/certs/ca"
-	"cordon/cmd/cordon/config"
-	"cordon/cmd/cordon/disk"
-	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/policy"
-	"cordon/policy/rego"
 )
 
 func initCommand(a *app) *cobra.Command {
@@ -42,44 +36,11 @@ certificate authority, and one operator's certificate. Nothing that exists is ov
 }
 
 func (a *app) init(c *cobra.Command, dir, name, domain, operator, state string) error {
-	text, err := config.Initial(name, domain, state)
+	loaded, file, err := home.Init(dir, name, domain, state)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(dir, config.FileName)
-	if !filepath.IsAbs(state) {
-		state = filepath.Join(dir, state)
-	}
-	for _, path := range []string{file, filepath.Join(dir, "policy"), filepath.Join(state, caDir), filepath.Join(state, "audit"), filepath.Join(dir, "cordon.schema.json"), filepath.Join(dir, "profile.schema.json")} {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return exit.Error{Code: "init.exists", Message: fmt.Sprintf("%s exists already, and nothing is overwritten", path), Exit: exit.Conflict,
-				Try: []string{"cordon check --dir " + dir, "choose another directory"}}
-		}
-	}
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		return err
-	}
-	if err := ca.Init(filepath.Join(state, caDir), ca.Config{TrustDomain: domain, Name: name}); err != nil {
-		return err
-	}
-	if err := rego.WriteShipped(filepath.Join(dir, "policy")); err != nil {
-		return err
-	}
-	if err := disk.Create(filepath.Join(dir, "cordon.schema.json"), config.Schema(), 0o644); err != nil {
-		return err
-	}
-	if err := disk.Create(filepath.Join(dir, "profile.schema.json"), config.ProfileSchema(), 0o644); err != nil {
-		return err
-	}
-	// The configuration comes last: where it is, the rest is.
-	if err := disk.Create(file, text, 0o644); err != nil {
-		return err
-	}
-	loaded, err := config.Load(file)
-	if err != nil {
-		return err
-	}
-	authority, err := openAuthority(loaded)
+	authority, err := home.OpenAuthority(loaded)
 	if err != nil {
 		return err
 	}

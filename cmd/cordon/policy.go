@@ -38,14 +38,6 @@ func (a *app) policyFolder(args []string) (*config.Config, error) {
 	return &there, nil
 }
 
-// placed gives faults of a policy their place, as loadPolicy does.
-func placed(err error) error {
-	if problems, ok := errors.AsType[*rego.Problems](err); ok {
-		return policyFailure(problems)
-	}
-	return err
-}
-
 func policyCheckCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "check [DIR]", Short: "Compile the policy, run its tests and look for slips",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -177,7 +178,7 @@ func (a *app) describe(s *submission) {
 	}{{"approved", s.Approved}, {"rejected", s.Rejected}} {
 		var said opinion
 		if o.by != nil && signed.Read(o.by.Words, &said) == nil {
-			p(o.word, "by %s, %s: %s", o.by.By, o.by.Taken.Local().Format(when), orDash(said.Why))
+			p(o.word, "by %s, %s: %s", o.by.By, o.by.Taken.Local().Format(when), cmp.Or(said.Why, "-"))
 		}
 	}
 }
@@ -240,7 +241,7 @@ func (a *app) listSubmissions() error {
 		}
 		j := newSubmissionJSON(s, nil)
 		all = append(all, j)
-		rows = append(rows, []string{strconv.Itoa(n), j.Status, j.Author, j.Taken.Local().Format("2006-01-02 15:04"), orDash(firstOf(j.Approver, j.Rejecter)), j.Why})
+		rows = append(rows, []string{strconv.Itoa(n), j.Status, j.Author, j.Taken.Local().Format("2006-01-02 15:04"), cmp.Or(cmp.Or(j.Approver, j.Rejecter), "-"), j.Why})
 	}
 	if a.json {
 		return a.object(struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -81,7 +83,7 @@ func (a *app) bundleVerify(ctx context.Context, file, key, id, signer string) er
 		return a.object(bundleJSON{"cordon.policy.bundle/v1", file, opened.Revision, opened.Label, opened.Digest, opened.Made, opened.Until, opened.Engine.Revision(), opened.Engine.Data(), tests})
 	}
 	fmt.Fprintf(a.stdout, "ok: revision %d %s, made %s, to be taken until %s, policy %.19s with %d tests passed\n",
-		opened.Revision, orDash(opened.Label), opened.Made.Local().Format(time.DateTime), opened.Until.Local().Format(time.DateTime), opened.Engine.Revision(), tests)
+		opened.Revision, cmp.Or(opened.Label, "-"), opened.Made.Local().Format(time.DateTime), opened.Until.Local().Format(time.DateTime), opened.Engine.Revision(), tests)
 	return nil
 }
 
@@ -187,7 +189,7 @@ func (a *app) showRollback(b *bundles, to *rego.Bundle) error {
 	if now != nil {
 		d := rego.Diff(now.Engine, to.Engine)
 		a.remark("from revision %d %s to %d %s, made %s: %d rule(s) and %d value(s) of data differ; live sessions that are not permitted then end",
-			now.Revision, orDash(now.Label), to.Revision, orDash(to.Label), to.Made.Local().Format(time.DateTime), len(d.Rules), len(d.Data))
+			now.Revision, cmp.Or(now.Label, "-"), to.Revision, cmp.Or(to.Label, "-"), to.Made.Local().Format(time.DateTime), len(d.Rules), len(d.Data))
 	}
 	return exit.Error{Code: "bundle.unconfirmed", Message: "nothing was changed", Exit: exit.Usage, Try: []string{"the same command with --yes"}}
 }
@@ -199,7 +201,7 @@ func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *bundl
 	if err != nil {
 		return err
 	}
-	log, err := openAudit(c, quietLogger(a.stderr))
+	log, err := home.OpenLog(c, quietLogger(a.stderr))
 	if err != nil {
 		return fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
@@ -229,7 +231,7 @@ func (a *app) bundleLoaded(done *reloaded) error {
 		fmt.Fprintf(a.stdout, "nothing has changed: policy %.19s\n", done.Policy)
 		return nil
 	}
-	fmt.Fprintf(a.stdout, "in force: bundle revision %d %s, policy %.19s, %d tests passed, %d live session(s) ended\n", done.Bundle.Revision, orDash(done.Bundle.Label), done.Policy, done.Tests, done.Ended)
+	fmt.Fprintf(a.stdout, "in force: bundle revision %d %s, policy %.19s, %d tests passed, %d live session(s) ended\n", done.Bundle.Revision, cmp.Or(done.Bundle.Label, "-"), done.Policy, done.Tests, done.Ended)
 	return nil
 }
 
@@ -273,7 +275,7 @@ func (a *app) bundleStatus() error {
 	if in == nil {
 		p("in force", "none yet")
 	} else {
-		p("in force", "revision %d %s, made %s, taken %s from %s", in.Revision, orDash(in.Label), in.Made.Local().Format(time.DateTime), in.Taken.Local().Format(time.DateTime), in.From)
+		p("in force", "revision %d %s, made %s, taken %s from %s", in.Revision, cmp.Or(in.Label, "-"), in.Made.Local().Format(time.DateTime), in.Taken.Local().Format(time.DateTime), in.From)
 		p("sha256", "%s", in.Digest)
 		if in.Highest > in.Revision {
 			p("rollback", "from revision %d; only a newer one than that is taken from the source", in.Highest)

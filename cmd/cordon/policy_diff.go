@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -69,7 +70,7 @@ func (a *app) printDiff(d rego.Difference, table []rego.CellChange) error {
 		rows = append(rows, []string{"file", f.Change, f.Name, ""})
 	}
 	for _, r := range d.Rules {
-		text, _, more := strings.Cut(firstOf(r.After, r.Before), "\n")
+		text, _, more := strings.Cut(cmp.Or(r.After, r.Before), "\n")
 		if more {
 			text += " …"
 		}

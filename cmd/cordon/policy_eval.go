@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,9 +156,9 @@ func (a *app) printEvaluated(x *evaluated) error {
 	if x.Recorded != nil {
 		p("then", "%s (%s)", strings.TrimSpace(verdict(*x.Recorded, paint)), x.Code)
 	}
-	p("who", "%s/%s, roles %s", r.Subject.Kind, r.Subject.ID, orDash(strings.Join(r.Subject.Roles, ", ")))
+	p("who", "%s/%s, roles %s", r.Subject.Kind, r.Subject.ID, cmp.Or(strings.Join(r.Subject.Roles, ", "), "-"))
 	p("device", "%s, %s, %s, service %s (%s)", r.Device.ID, r.Device.Class, r.Device.State, r.Service.Name, r.Service.Protocol)
-	p("because", "%s", orDash(firstOf(x.Reason, x.Rule)))
+	p("because", "%s", cmp.Or(cmp.Or(x.Reason, x.Rule), "-"))
 	if len(x.Obligations) > 0 {
 		p("besides", "%s", strings.Join(x.Obligations, ", "))
 	}

@@ -1,15 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"cordon/gateway/audit"
 )
 
 func policyHistoryCommand(a *app) *cobra.Command {
@@ -29,38 +26,6 @@ that operation's own entry.`,
 	}
 	c.Flags().StringVar(&since, "since", "90d", "steps recorded from `TIME` on, as of policy replay")
 	return c
-}
-
-// historyStep is a step for scripts.
-type historyStep struct {
-	Time   time.Time `json:"time"`
-	Code   string    `json:"code"`
-	Step   string    `json:"step"`             // submit, approve, reject, rollout, rollback or start
-	Number int       `json:"number,omitempty"` // of the revision
-	By     string    `json:"by,omitempty"`     // "" if it was refused
-	Done   bool      `json:"done"`
-	Text   string    `json:"text"`
-	Policy string    `json:"policy,omitempty"`
-	Data   string    `json:"data,omitempty"`
-}
-
-// stepForm reads what stepNote and workflow.do write.
-var stepForm = regexp.MustCompile(`^(?:revision ([0-9]+) )?(?:by ([^ :]+)|refused): (.*)$`)
-
-func readHistory(e *audit.Entry) (historyStep, bool) {
-	name, ok := strings.CutPrefix(string(e.Kind), "policy-")
-	if _, decides, starts := strings.Cut(e.Note, "; revision "); e.Kind == audit.KindStart && starts {
-		return historyStep{Time: e.Time.UTC(), Code: e.Code, Step: string(e.Kind), Done: true, Text: "revision " + decides, Policy: e.Decision.Revision, Data: e.Decision.Data}, true
-	}
-	if !ok {
-		return historyStep{}, false
-	}
-	s := historyStep{Time: e.Time.UTC(), Code: e.Code, Step: name, Text: e.Note, Policy: e.Decision.Revision, Data: e.Decision.Data}
-	if m := stepForm.FindStringSubmatch(e.Note); m != nil {
-		s.Number, _ = strconv.Atoi(m[1])
-		s.By, s.Done, s.Text = m[2], m[2] != "", m[3]
-	}
-	return s, true
 }
 
 func (a *app) policyHistory(since string) error {
@@ -95,7 +60,7 @@ func (a *app) policyHistory(since string) error {
 	}
 	var rows [][]string
 	for _, s := range steps {
-		rev, by := "-", orDash(s.By)
+		rev, by := "-", cmp.Or(s.By, "-")
 		if s.Number > 0 {
 			rev = strconv.Itoa(s.Number)
 		}

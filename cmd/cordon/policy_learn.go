@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -258,7 +259,7 @@ func (a *app) printLearned(l *learned) error {
 		case how == "" || how == "[]":
 			how = "comes with the others"
 		}
-		rows = append(rows, []string{word, strconv.FormatInt(g.Count, 10), strconv.Itoa(g.People), g.Class, g.Operation, orDash(g.Roles), orDash(strings.Join(append(g.Facts, g.Details...), ", ")),
+		rows = append(rows, []string{word, strconv.FormatInt(g.Count, 10), strconv.Itoa(g.People), g.Class, g.Operation, cmp.Or(g.Roles, "-"), cmp.Or(strings.Join(append(g.Facts, g.Details...), ", "), "-"),
 			g.First.Local().Format(when), g.Last.Local().Format(when), strings.Join(g.Examples, ","), how})
 	}
 	if len(rows) == 0 {
@@ -269,7 +270,7 @@ func (a *app) printLearned(l *learned) error {
 		return err
 	}
 	for _, b := range l.Besides {
-		a.remark("besides: %s on %s by %s, refused %d times on %s, would be permitted there, too (%s)", b.Operation, b.Class, orDash(b.Roles), b.Count, strings.Join(b.Devices, ", "), b.Example)
+		a.remark("besides: %s on %s by %s, refused %d times on %s, would be permitted there, too (%s)", b.Operation, b.Class, cmp.Or(b.Roles, "-"), b.Count, strings.Join(b.Devices, ", "), b.Example)
 	}
 	for _, name := range l.SetAside {
 		a.remark("set aside: %s says otherwise; change it, or what it contradicts", name)

@@ -75,34 +75,6 @@ func openDeciding(c *config.Config) (*rego.Engine, error) {
 	return f.current, nil
 }
 
-// workspace says how the policy folder, where policies are written, stands to what decides; "" if it is the same, or
-// decides itself.
-func workspace(c *config.Config) string {
-	if !c.Policy.Elsewhere() {
-		return ""
-	}
-	f, err := openSource(c)
-	if err != nil {
-		return ""
-	}
-	return f.beside(c)
-}
-
-// beside is workspace for a source that is open.
-func (f *policySource) beside(c *config.Config) string {
-	name := f.name()
-	folder, err := rego.Load(c.Policy.Dir)
-	switch {
-	case name == "":
-		return ""
-	case err != nil:
-		return fmt.Sprintf("what the policy folder %s holds cannot be used, and is not in force: %s is", c.Policy.Dir, name)
-	case digestsOf(folder) == digestsOf(f.current):
-		return ""
-	}
-	return fmt.Sprintf("the policy folder %s differs from %s, which is in force, and is not taken: %s", c.Policy.Dir, name, publishCommand(c, c.Policy.Dir))
-}
-
 // beside tells somebody who has asked what decides that the policy folder holds something else, and returns that.
 func (a *app) beside(c *config.Config, name string) string {
 	if name != "" && name != inForceName {
@@ -113,19 +85,6 @@ func (a *app) beside(c *config.Config, name string) string {
 		a.remark("%s", text)
 	}
 	return text
-}
-
-// publishCommand is the command by which an edited folder is on its way into force.
-func publishCommand(c *config.Config, dir string) string {
-	switch {
-	case c.Policy.Bundle.Used():
-		return fmt.Sprintf("cordon policy bundle build %s --revision N", dir)
-	case !c.Policy.Approval.Needed():
-		return "cordon reload"
-	case dir == c.Policy.Dir:
-		return "cordon policy submit"
-	}
-	return "cordon policy submit " + dir
 }
 
 // granted puts a policy under what is granted now.

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
-	"cordon/policy/rego"
 )
 
 // patchJSON is a virtual patch for programs.
@@ -60,36 +59,10 @@ func (a *app) showPatches() error {
 		if signed == "" {
 			signed = "by nobody"
 		}
-		rows = append(rows, []string{p.Name, strings.Join(p.CVE, ","), signed, orDash(strings.Join(devices, ",")), p.Title})
+		rows = append(rows, []string{p.Name, strings.Join(p.CVE, ","), signed, cmp.Or(strings.Join(devices, ","), "-"), p.Title})
 	}
 	if a.json {
 		return a.object(all)
 	}
 	return a.table([]string{"PATCH", "CVE", "SIGNED OFF", "DEVICES", "WHAT IT HOLDS"}, rows)
-}
-
-// checkPatches refuses a policy that lacks a patch which a device's profile names: the
-// device would be thought guarded.
-func checkPatches(c *config.Config, engine *rego.Engine) error {
-	have := engine.Patches()
-	for i := range c.Devices {
-		d := &c.Devices[i]
-		for _, name := range d.Patches() {
-			if !slices.ContainsFunc(have, func(p rego.Patch) bool { return p.Name == name }) {
-				return config.Faults{c.Fault("policy.patch.missing", fmt.Sprintf("device %q needs the virtual patch %q of profile %s, which the policy in %s does not have", d.ID, name, d.Profile, c.Policy.Dir),
-					"copy patches.rego from a policy that cordon init writes, and let allow ask for unpatched", "devices", d.ID, "profile")}
-			}
-		}
-	}
-	return nil
-}
-
-// unsigned names the patches some device relies on that nobody signed off as they stand.
-func unsigned(c *config.Config, engine *rego.Engine) (names []string) {
-	for _, p := range engine.Patches() {
-		if p.SignedOff == "" && slices.ContainsFunc(c.Devices, func(d config.Device) bool { return slices.Contains(d.Patches(), p.Name) }) {
-			names = append(names, p.Name)
-		}
-	}
-	return names
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -135,8 +136,8 @@ func (a *app) rolloutStatus(ctx context.Context) error {
 	}
 	var rows [][]string
 	for _, g := range r.Groups {
-		rows = append(rows, []string{g.Before + " → " + g.After, strconv.FormatInt(g.Count, 10), orDash(g.Class), orDash(g.Operation), orDash(g.Roles),
-			strings.Join(g.Devices, ","), g.First.Local().Format("01-02 15:04:05"), g.Last.Local().Format("01-02 15:04:05"), orDash(g.Reason)})
+		rows = append(rows, []string{g.Before + " → " + g.After, strconv.FormatInt(g.Count, 10), cmp.Or(g.Class, "-"), cmp.Or(g.Operation, "-"), cmp.Or(g.Roles, "-"),
+			strings.Join(g.Devices, ","), g.First.Local().Format("01-02 15:04:05"), g.Last.Local().Format("01-02 15:04:05"), cmp.Or(g.Reason, "-")})
 	}
 	return a.table([]string{"VERDICT", "COUNT", "DEVICE CLASS", "OPERATION", "ROLES", "DEVICES", "FIRST", "LAST", "WHY"}, rows)
 }

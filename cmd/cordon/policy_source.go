@@ -123,15 +123,15 @@ func openRevision(c *config.Config, r rollout.Revision) (*rego.Engine, error) {
 	return engine, checkPatches(c, engine)
 }
 
-// keep makes a first revision last, and tells the log of it.
-func (f *policySource) keep(c *config.Config, record func(audit.Entry) error) error {
+// keep makes a first revision last, and tells the log of it. by is the user of this machine who starts the gateway.
+func (f *policySource) keep(c *config.Config, by string, record func(audit.Entry) error) error {
 	if !f.begun {
 		return nil
 	}
 	if err := keptIn(c).keep(f.current); err != nil {
 		return err
 	}
-	e := audit.Entry{Kind: kindRollout, Note: stepNote(1, byLocal(operatorName()), "what the policy folder held when approval began"),
+	e := audit.Entry{Kind: kindRollout, Note: stepNote(1, byLocal(by), "what the policy folder held when approval began"),
 		Decision: policy.Decision{Revision: f.current.Revision(), Data: f.current.Data()}}
 	if err := record(e); err != nil {
 		return fmt.Errorf("record the first revision: %w", err)
@@ -172,48 +172,4 @@ func (f *policySource) summary() string {
 		return "; " + text
 	}
 	return ""
-}
-
-// rolling is what a running gateway has of a rollout.
-type rolling struct {
-	number     int                 // of the candidate
-	comparison *rollout.Comparison // of it with what counts; nil if there is none
-	stop       context.CancelFunc  // of the comparison
-}
-
-// decider returns what the gateway is to ask on ground. Its candidate goes on being compared
-// while it is the same. standing.mu is held, but for the start.
-func (a *assembly) decider(ground inForce) policy.Decider {
-	var c *rollout.Candidate
-	if ground.candidate != nil {
-		c = a.source.state.Candidate
-	}
-	compares := c != nil && c.Stage != rollout.All
-	if a.rolling.comparison != nil && (!compares || a.rolling.number != c.Number) {
-		a.rolling.stop()
-		a.rolling = rolling{}
-	}
-	if compares && a.rolling.comparison == nil {
-		ctx, cancel := context.WithCancel(a.background)
-		comparison := rollout.NewComparison(a.recordDifference)
-		a.rolling = rolling{c.Number, comparison, cancel}
-		a.running.Go(func() { comparison.Run(ctx) })
-	}
-	if c == nil {
-		return ground.policy
-	}
-	return rollout.NewDecider(ground.policy, ground.candidate, c, a.rolling.comparison)
-}
-
-// kindShadow is an entry about what a candidate would have decided otherwise: nothing was
-// done by it. It records the first of a burst.
-const kindShadow audit.Kind = "shadow"
-
-func (a *assembly) recordDifference(x rollout.Example) {
-	note := fmt.Sprintf("not in force: the candidate answers %s, what counted was %s; %d time(s) so far for %s on %s by role %s",
-		x.After, x.Before, x.Count, x.Operation, x.Class, orDash(x.Roles))
-	e := audit.Entry{Kind: kindShadow, Input: x.Request.AppendJSON(nil), Decision: x.Answer, Note: note}
-	if err := a.record(e); err != nil {
-		a.gateway.Logger.Warn("record what a candidate would have decided", "error", err)
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func (a *app) policyTable(ctx context.Context, name string, o tableOptions) erro
 		return err
 	}
 	if o.write {
-		name = firstOf(name, c.Policy.Dir) // what it holds, whether or not that decides
+		name = cmp.Or(name, c.Policy.Dir) // what it holds, whether or not that decides
 	}
 	engine, err := openPolicy(c, name)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,6 @@ import (
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/policy"
-	"cordon/policy/rego"
 )
 
 func reloadCommand(a *app) *cobra.Command {
@@ -297,7 +297,7 @@ func changedDevices(old, new *config.Config) []string {
 func (d *reloaded) note() string {
 	var parts []string
 	if b := d.Bundle; b != nil {
-		parts = append(parts, fmt.Sprintf("bundle revision %d %s sha256:%s", b.Revision, orDash(b.Label), b.Digest))
+		parts = append(parts, fmt.Sprintf("bundle revision %d %s sha256:%s", b.Revision, cmp.Or(b.Label, "-"), b.Digest))
 	}
 	if d.Policy != d.OldPolicy {
 		parts = append(parts, "policy "+d.Policy+" instead of "+d.OldPolicy)
@@ -329,30 +329,6 @@ func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policyS
 		err = checkPatches(c, f.candidate)
 	}
 	return f, 0, err
-}
-
-// provenPolicy loads a policy that has every patch the devices need and passes its own
-// tests, and returns how many those are.
-func provenPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, error) {
-	engine, err := loadPolicy(c)
-	if err != nil {
-		return nil, 0, err
-	}
-	tests, err := provenEngine(ctx, c, engine)
-	return engine, tests, err
-}
-
-// provenEngine sees that a policy has every patch the devices need and passes its own tests,
-// and returns how many those are.
-func provenEngine(ctx context.Context, c *config.Config, engine *rego.Engine) (int, error) {
-	if err := checkPatches(c, engine); err != nil {
-		return 0, err
-	}
-	results, err := engine.Test(ctx) // of the very files that were loaded
-	if err == nil {
-		err = failedTests(c, results)
-	}
-	return len(results), placed(err)
 }
 
 // needRestart names what differs and cannot be changed but by a restart: whose log it is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -118,7 +119,7 @@ func noRepair(e *audit.Entry) string {
 	case e.Decision.Cause == policy.CauseDoubt:
 		return "nobody could decide it, so it was refused: trying again may help, no edit of the policy does"
 	case e.Decision.Revision == "":
-		return "the gateway itself refused it, whatever a policy says: " + firstOf(e.Decision.Reason, e.Note)
+		return "the gateway itself refused it, whatever a policy says: " + cmp.Or(e.Decision.Reason, e.Note)
 	}
 	return ""
 }

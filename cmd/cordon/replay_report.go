@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -63,8 +64,8 @@ func (a *app) printReplay(r *replayed) error {
 		if g.Critical {
 			change += " (critical)"
 		}
-		rows = append(rows, []string{change, g.Before + " → " + firstOf(g.After, "?"), strconv.FormatInt(g.Count, 10), strconv.Itoa(g.People),
-			orDash(g.Class), orDash(g.Operation), orDash(g.Roles), g.First.Local().Format(when), g.Last.Local().Format(when), strings.Join(g.Examples, ","), orDash(g.Reason)})
+		rows = append(rows, []string{change, g.Before + " → " + cmp.Or(g.After, "?"), strconv.FormatInt(g.Count, 10), strconv.Itoa(g.People),
+			cmp.Or(g.Class, "-"), cmp.Or(g.Operation, "-"), cmp.Or(g.Roles, "-"), g.First.Local().Format(when), g.Last.Local().Format(when), strings.Join(g.Examples, ","), cmp.Or(g.Reason, "-")})
 	}
 	if len(rows) > 0 {
 		if err := a.table([]string{"CHANGE", "VERDICT", "COUNT", "PEOPLE", "DEVICE CLASS", "OPERATION", "ROLES", "FIRST", "LAST", "EXAMPLES", "WHY"}, rows); err != nil {

@@ -15,6 +15,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 	"cordon/policy/access"
 )
@@ -55,7 +56,7 @@ func (p *restorePlan) compare(x *examined, now time.Time) (*loss, error) {
 		}
 	}
 	unknown("the log", l.compareLog(x, log))
-	unknown("revocations", l.compareRevoked(x, filepath.Join(state, caDir, "crl.pem")))
+	unknown("revocations", l.compareRevoked(x, filepath.Join(state, home.CADir, "crl.pem")))
 	unknown("access and quarantines", l.compareAccess(x, filepath.Join(state, ledgerFile), now))
 	return l, nil
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"cordon/cmd/cordon/backup"
+	"cordon/cmd/cordon/home"
 )
 
 // settleOwners gives what was written to whom it belonged, if root restores. Who is not known on
@@ -35,7 +36,7 @@ func (r *restoring) settleOwners() error {
 				return err
 			}
 		}
-		if r.dir == root.dir && slices.Contains(r.made, r.dir) && place == filepath.Join(r.state, caDir, "intermediate.key") {
+		if r.dir == root.dir && slices.Contains(r.made, r.dir) && place == filepath.Join(r.state, home.CADir, "intermediate.key") {
 			if err := os.Lchown(r.dir, uid, gid); err != nil {
 				return err
 			}

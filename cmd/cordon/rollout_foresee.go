@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -9,37 +10,11 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/gateway"
 	"cordon/policy"
-	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
 
 // maxForeseen are the sessions that are named; all are counted.
 const maxForeseen = 10
-
-// foreseen is what a stage would do to live sessions if it came now.
-type foreseen struct {
-	Ends    int             `json:"ends"`    // sessions that would end
-	Live    int             `json:"live"`    // of so many
-	Classes []foreseenClass `json:"classes"` // of their devices
-	Such    []foreseenEnd   `json:"such_as"` // the first of each subject, device and operation
-	Older   bool            `json:"older"`   // sessions that stayed with an older process of the gateway are asked too, and not counted here
-}
-
-// foreseenClass is a class of devices with the sessions that would end there.
-type foreseenClass struct {
-	Class   string   `json:"class"`
-	Ends    int      `json:"ends"`
-	Devices []string `json:"devices"`
-}
-
-// foreseenEnd is one session that would end.
-type foreseenEnd struct {
-	Subject   string `json:"subject"`
-	Device    string `json:"device"`
-	Service   string `json:"service"`
-	Operation string `json:"operation,omitempty"` // that is under way; none: it could not be opened any more
-	Reason    string `json:"reason"`
-}
 
 // newForeseen sums up what a gateway foresees.
 func newForeseen(ends []gateway.Foreseen, live int, devices map[string]policy.Device) *foreseen {
@@ -91,14 +66,6 @@ func (a *assembly) foresee(next *policySource) (*foreseen, error) {
 	return f, nil
 }
 
-// reached is the source of a gateway that has come to state with a revision's engine; nothing is kept.
-func (w *workflow) reached(state rollout.State, number int, engine *rego.Engine) *policySource {
-	if state.Candidate == nil || state.Candidate.Number != number {
-		return &policySource{current: engine, state: &state}
-	}
-	return &policySource{current: w.source.current, candidate: engine, state: &state}
-}
-
 // foreseeRollout asks what a stage would end, shows it, and asks whether it shall be.
 func (a *app) foreseeRollout(ctx context.Context, c *config.Config, s *step, show bool) error {
 	preview := *s
@@ -119,11 +86,11 @@ func (a *app) foreseeRollout(ctx context.Context, c *config.Config, s *step, sho
 	default:
 		a.remark("%d of %d live session(s) would end:", f.Ends, f.Live)
 		for _, class := range f.Classes {
-			a.remark("  %3d on %s: %s", class.Ends, orDash(class.Class), someOf(class.Devices, maxForeseen))
+			a.remark("  %3d on %s: %s", class.Ends, cmp.Or(class.Class, "-"), someOf(class.Devices, maxForeseen))
 		}
 		a.remark("such as")
 		for _, x := range f.Such {
-			a.remark("  %s with %s, service %s: %s", x.Subject, x.Device, x.Service, firstOf(x.Reason, "no reason is given"))
+			a.remark("  %s with %s, service %s: %s", x.Subject, x.Device, x.Service, cmp.Or(x.Reason, "no reason is given"))
 		}
 	}
 	if f != nil && f.Older {

@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -206,7 +207,7 @@ func (a *app) changeAccess(ctx context.Context, c *config.Config, r *accessReque
 		answer, err = openStanding(c, nil, nil, quiet).do(r, operatorName(), time.Now())
 		return answer, false, err
 	}
-	log, err := openAudit(c, quiet)
+	log, err := home.OpenLog(c, quiet)
 	if err != nil {
 		return answer, false, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"cordon/certs"
 	"cordon/certs/ca"
+	"cordon/cmd/cordon/home"
 	"cordon/policy/access"
 	"cordon/policy/rego"
 )
@@ -21,7 +22,7 @@ func (a *assembly) stand(log *slog.Logger) error {
 	a.standing.alarm = a.alarm
 	a.emergencies = &emergencies{config: a.config, standing: a.standing, verifier: certs.NewVerifier(a.certs, a.config.Identity.TrustDomain), log: log,
 		issue: func(ctx context.Context, r ca.Request) (*ca.Issued, error) {
-			authority, err := openAuthority(a.config)
+			authority, err := home.OpenAuthority(a.config)
 			if err != nil {
 				return nil, err
 			}

@@ -75,7 +75,7 @@ func (s *gatewayStatus) rows(now time.Time) [][]string {
 	good := map[bool]string{true: "ok", false: "FAILED"}
 	rows := [][]string{{"gateway", map[bool]string{true: "ready", false: "NOT READY"}[s.Ready], fmt.Sprintf("%s, cordon %s, pid %d, for %s", s.Gateway, s.Version, s.PID, age(now, s.Began))}}
 	for _, c := range s.Checks {
-		rows = append(rows, []string{c.Name, good[c.OK], orDash(c.Why)})
+		rows = append(rows, []string{c.Name, good[c.OK], cmp.Or(c.Why, "-")})
 	}
 	policy := fmt.Sprintf("%.19s, for %s", s.Policy, age(now, s.Since))
 	if s.Bundle != nil {
@@ -100,7 +100,7 @@ func (s *gatewayStatus) rows(now time.Time) [][]string {
 		rows = append(rows, []string{"plugin " + p.Protocol, map[bool]string{true: "runs", false: "DOWN"}[p.Running], fmt.Sprintf("%d sessions, %d windows in use, ended %d times", p.Sessions, p.Windows, p.Crashes)})
 	}
 	for _, x := range s.Segments {
-		rows = append(rows, []string{"segment " + x.Name, map[bool]string{true: "up", false: "DOWN"}[x.Up], orDash(x.Why)})
+		rows = append(rows, []string{"segment " + x.Name, map[bool]string{true: "up", false: "DOWN"}[x.Up], cmp.Or(x.Why, "-")})
 	}
 	rows = append(rows, []string{"audit log", cmp.Or(s.Audit.Fault, "ok"), fmt.Sprintf("%d entries, %d waiting, %d refused", s.Audit.Entries, s.Audit.Waiting, s.Audit.Refused)})
 	var states []string
@@ -109,12 +109,12 @@ func (s *gatewayStatus) rows(now time.Time) [][]string {
 			states = append(states, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	rows = append(rows, []string{"devices", "-", orDash(strings.Join(states, ", "))})
+	rows = append(rows, []string{"devices", "-", cmp.Or(strings.Join(states, ", "), "-")})
 	for _, name := range slices.Sorted(maps.Keys(s.Certificates)) {
 		rows = append(rows, []string{"certificate " + name, "ends", s.Certificates[name].Local().Format(time.DateTime)})
 	}
 	for _, channel := range slices.Sorted(maps.Keys(s.Alarms.Waiting)) {
-		rows = append(rows, []string{"alarms over " + channel, fmt.Sprintf("%d waiting", s.Alarms.Waiting[channel]), orDash(s.Alarms.Fault)})
+		rows = append(rows, []string{"alarms over " + channel, fmt.Sprintf("%d waiting", s.Alarms.Waiting[channel]), cmp.Or(s.Alarms.Fault, "-")})
 	}
 	return append(rows, []string{"break-glass", fmt.Sprintf("%d open", s.BreakGlass.Open), fmt.Sprintf("%d to be reviewed, %d of them overdue", s.BreakGlass.Unreviewed, s.BreakGlass.Overdue)})
 }

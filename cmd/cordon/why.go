@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,7 +158,7 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	p("answer", "%s %s", strings.TrimSpace(verdict(e.Decision.Allow, paint)), what)
 	p("when", "%s", e.Time.Local().Format(time.RFC3339))
 	if len(e.Input) > 0 {
-		p("who", "%s/%s, roles %s, from %s", r.Subject.Kind, r.Subject.ID, orDash(strings.Join(r.Subject.Roles, ", ")), r.Session.Client)
+		p("who", "%s/%s, roles %s, from %s", r.Subject.Kind, r.Subject.ID, cmp.Or(strings.Join(r.Subject.Roles, ", "), "-"), r.Session.Client)
 		p("device", "%s, %s, %s, service %s (%s)", r.Device.ID, r.Device.Class, r.Device.State, r.Service.Name, r.Service.Protocol)
 	}
 	if r.Operation.Class != "" {
@@ -166,7 +167,7 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	if e.Kind == kindShadow {
 		p("shadow", "%s", e.Note)
 	}
-	p("because", "%s", orDash(firstOf(e.Decision.Reason, e.Decision.Rule, e.Note)))
+	p("because", "%s", cmp.Or(cmp.Or(e.Decision.Reason, e.Decision.Rule, e.Note), "-"))
 	switch e.Decision.Cause {
 	case policy.CauseProtocol:
 		p("decided", "by the protocol's inspector, before any policy was asked")
@@ -195,20 +196,4 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	if out.Remark != "" {
 		p("remark", "%s", out.Remark)
 	}
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func firstOf(all ...string) string {
-	for _, s := range all {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

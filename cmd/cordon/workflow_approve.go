@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (w *workflow) judge(s *step) error {
 	if c := w.source.state.Candidate; s.Do == "reject" && c != nil && c.Number == s.Number {
 		return exit.Error{Code: "rollout.other", Exit: exit.Conflict, Message: describeCandidate(c), Try: []string{"cordon policy rollback withdraws it; then reject it"}}
 	}
-	why := firstOf(o.Why, "no reason given")
+	why := cmp.Or(o.Why, "no reason given")
 	if o.Why != "" || s.Do == "reject" {
 		if err := checkWhy(o.Why); err != nil {
 			return err
@@ -146,7 +147,7 @@ func actor(id *certs.Identity, roles []string) (string, error) {
 	case id.Kind != policy.KindUser:
 		return "", exit.Error{Code: "approval.kind", Exit: exit.Denied, Message: who + " is not a person: a policy takes two of them", Try: []string{"a certificate of kind user"}}
 	case !slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(id.Roles, r) }):
-		return "", exit.Error{Code: "approval.role", Exit: exit.Denied, Message: fmt.Sprintf("%s has roles %s; this takes %s", who, orDash(strings.Join(id.Roles, ", ")), strings.Join(roles, " or ")),
+		return "", exit.Error{Code: "approval.role", Exit: exit.Denied, Message: fmt.Sprintf("%s has roles %s; this takes %s", who, cmp.Or(strings.Join(id.Roles, ", "), "-"), strings.Join(roles, " or ")),
 			Try: []string{"policy.approval in the configuration names the roles"}}
 	}
 	return who, nil

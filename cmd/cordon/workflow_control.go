@@ -12,6 +12,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 )
 
@@ -116,7 +117,7 @@ func makeStepHere(ctx context.Context, c *config.Config, s *step) (done stepDone
 		}
 	}
 	log := slog.New(slog.DiscardHandler)
-	authority, err := openAuthority(c)
+	authority, err := home.OpenAuthority(c)
 	if err != nil {
 		return done, err
 	}
@@ -124,7 +125,7 @@ func makeStepHere(ctx context.Context, c *config.Config, s *step) (done stepDone
 	if err != nil {
 		return done, err
 	}
-	book, err := openAudit(c, log) // first: as long as it is open, no gateway starts
+	book, err := home.OpenLog(c, log) // first: as long as it is open, no gateway starts
 	if err != nil {
 		return done, err
 	}
@@ -139,7 +140,7 @@ func makeStepHere(ctx context.Context, c *config.Config, s *step) (done stepDone
 	if err != nil {
 		return done, err
 	}
-	if err := f.keep(c, record); err != nil {
+	if err := f.keep(c, operatorName(), record); err != nil {
 		return done, err
 	}
 	w := &workflow{config: c, verifier: certs.NewVerifier(source, c.Identity.TrustDomain), source: f, by: byLocal(operatorName()), record: record}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"cordon/gateway/audit"
 	"cordon/policy"
@@ -42,4 +45,36 @@ func describeCandidate(c *rollout.Candidate) string {
 		text += " and only narrows"
 	}
 	return text
+}
+
+// historyStep is a step for scripts.
+type historyStep struct {
+	Time   time.Time `json:"time"`
+	Code   string    `json:"code"`
+	Step   string    `json:"step"`             // submit, approve, reject, rollout, rollback or start
+	Number int       `json:"number,omitempty"` // of the revision
+	By     string    `json:"by,omitempty"`     // "" if it was refused
+	Done   bool      `json:"done"`
+	Text   string    `json:"text"`
+	Policy string    `json:"policy,omitempty"`
+	Data   string    `json:"data,omitempty"`
+}
+
+// stepForm reads what stepNote and workflow.do write.
+var stepForm = regexp.MustCompile(`^(?:revision ([0-9]+) )?(?:by ([^ :]+)|refused): (.*)$`)
+
+func readHistory(e *audit.Entry) (historyStep, bool) {
+	name, ok := strings.CutPrefix(string(e.Kind), "policy-")
+	if _, decides, starts := strings.Cut(e.Note, "; revision "); e.Kind == audit.KindStart && starts {
+		return historyStep{Time: e.Time.UTC(), Code: e.Code, Step: string(e.Kind), Done: true, Text: "revision " + decides, Policy: e.Decision.Revision, Data: e.Decision.Data}, true
+	}
+	if !ok {
+		return historyStep{}, false
+	}
+	s := historyStep{Time: e.Time.UTC(), Code: e.Code, Step: name, Text: e.Note, Policy: e.Decision.Revision, Data: e.Decision.Data}
+	if m := stepForm.FindStringSubmatch(e.Note); m != nil {
+		s.Number, _ = strconv.Atoi(m[1])
+		s.By, s.Done, s.Text = m[2], m[2] != "", m[3]
+	}
+	return s, true
 }

@@ -9,6 +9,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
+	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
 
@@ -122,4 +123,12 @@ func (w *workflow) change(kind audit.Kind, number int, text string, state rollou
 
 func (w *workflow) keep(state rollout.State) error {
 	return rollout.Write(filepath.Join(w.config.Gateway.State, rolloutFile), state)
+}
+
+// reached is the source of a gateway that has come to state with a revision's engine; nothing is kept.
+func (w *workflow) reached(state rollout.State, number int, engine *rego.Engine) *policySource {
+	if state.Candidate == nil || state.Candidate.Number != number {
+		return &policySource{current: engine, state: &state}
+	}
+	return &policySource{current: w.source.current, candidate: engine, state: &state}
 }
