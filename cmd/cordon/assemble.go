@@ -18,6 +18,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
@@ -41,7 +42,7 @@ type assembly struct {
 
 	candidate   *rego.Engine             // in force beside policy, or nil
 	devices     map[string]policy.Device // in force, by id
-	source      *policySource            // where the policy comes from
+	source      *revision.Source         // where the policy comes from
 	rolling     rolling
 	configured  inForce // what standing comes on top of
 	standing    *standing
@@ -90,10 +91,10 @@ func assembleFrom(ctx context.Context, c *config.Config, old *handover.Predecess
 
 func (a *assembly) build(ctx, background context.Context, old *handover.Predecessor, log *slog.Logger) error {
 	var err error
-	if a.source, err = startSource(ctx, a.config, true); err != nil {
+	if a.source, err = revision.Start(ctx, a.config, true); err != nil {
 		return err
 	}
-	a.policy = a.source.current
+	a.policy = a.source.Current
 	authority, err := home.OpenAuthority(a.config)
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func (a *assembly) own() error {
 		return err
 	}
 	a.owned.Go(func() { a.followLog(ctx) })
-	return a.source.keep(a.config, operatorName(), a.record)
+	return a.source.Keep(a.config, operatorName(), a.record)
 }
 
 // giveUp is the opposite of own. What is in the log is durable then, and another process may open it.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -27,13 +28,13 @@ const slowest = 5 * time.Minute
 // updates bring newer bundles into a running gateway: looked for every so often, at
 // "cordon reload", or handed over.
 type updates struct {
-	*bundles
-	source bundleSource
+	*revision.Bundles
+	source revision.BundleSource
 	every  time.Duration
 
 	mu     sync.Mutex // one at a time
 	seen   sighting   // the last
-	status bundleStatus
+	status revision.BundleStatus
 }
 
 // sighting is a delivery that was looked at.
@@ -45,16 +46,16 @@ type sighting struct {
 
 // openUpdates returns nil if the policy does not come as bundles.
 func openUpdates(parts *assembly) (*updates, error) {
-	b := parts.source.bundles
+	b := parts.source.Bundles
 	if b == nil {
 		return nil, nil
 	}
 	c := &parts.config.Policy.Bundle
-	source, err := openBundleSource(c, b.keys)
+	source, err := revision.OpenBundleSource(c, b.Keys)
 	if err != nil {
 		return nil, err
 	}
-	return &updates{bundles: b, source: source, every: c.Every}, nil
+	return &updates{Bundles: b, source: source, every: c.Every}, nil
 }
 
 // followBundles looks for newer bundles until ctx ends.
@@ -93,7 +94,7 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 	defer u.mu.Unlock()
 	d, err := u.source.Fetch(ctx)
 	if err != nil {
-		err = unreachable(err)
+		err = revision.Unreachable(err)
 		if ctx.Err() == nil {
 			r.parts.outcomes.note(fromBundle, err)
 		}
@@ -150,7 +151,7 @@ func (u *updates) counts(delivery [sha256.Size]byte, code string, polled bool) b
 // updates.mu; live sessions wait for nothing but the swap.
 func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) (done reloaded, err error) {
 	u := r.updates
-	opened, news, err := u.open(d, rollback)
+	opened, news, err := u.Open(d, rollback)
 	if err != nil || !news {
 		return done, err
 	}
@@ -159,7 +160,7 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 	r.mu.Unlock()
 	proof, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	tests, err := u.prove(proof, c, d, opened)
+	tests, err := u.Prove(proof, c, d, opened)
 	if proof.Err() != nil && ctx.Err() == nil {
 		err = exit.Error{Code: "bundle.tests.slow", Exit: exit.Checks, Message: fmt.Sprintf("%s: its tests take more than %v", d.Name, proofTimeout), Err: proof.Err(), Try: []string{"cordon policy test -v"}}
 	}
@@ -171,20 +172,20 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 	if r.handedOver() {
 		return done, errMoved
 	}
-	if err := checkPatches(r.config, opened.Engine); err != nil { // meanwhile it may be another
+	if err := revision.CheckPatches(r.config, opened.Engine); err != nil { // meanwhile it may be another
 		return done, err
 	}
-	was, err := u.kept.inForce()
+	was, err := u.Kept.InForce()
 	if err != nil {
 		return done, err
 	}
-	if err := u.take(d, opened); err != nil {
+	if err := u.Take(d, opened); err != nil {
 		return done, err
 	}
-	done = reloaded{Schema: "cordon.reload/v1", Devices: []string{}, Tests: tests, Bundle: &bundleTaken{opened.Revision, opened.Label, opened.Digest, true}}
-	if err := r.replace(&done, &policySource{current: opened.Engine, bundles: u.bundles}, r.config); err != nil {
+	done = reloaded{Schema: "cordon.reload/v1", Devices: []string{}, Tests: tests, Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: true}}
+	if err := r.replace(&done, &revision.Source{Current: opened.Engine, Bundles: u.Bundles}, r.config); err != nil {
 		if was != nil {
-			err = errors.Join(err, u.kept.enter(was))
+			err = errors.Join(err, u.Kept.Enter(was))
 		}
 		return done, err
 	}
@@ -198,7 +199,7 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	if u == nil {
 		return nil, exit.Error{Code: "bundle.unused", Message: "policies of this gateway do not come as bundles", Exit: exit.Conflict}
 	}
-	var o order
+	var o revision.BundleOrder
 	if err := json.Unmarshal(asked, &o); err != nil {
 		return nil, fmt.Errorf("read what is asked of bundles: %w", err)
 	}
@@ -209,7 +210,7 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	if r.handedOver() {
 		return nil, errMoved
 	}
-	d, err := u.kept.handed(o.From + ", loaded by " + by)
+	d, err := u.Kept.Handed(o.From + ", loaded by " + by)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +224,7 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 
 // with adds to what was read again what became of looking for a newer bundle.
 func (d reloaded) with(u *updates, taken reloaded, err error) (reloaded, error) {
-	in, _ := u.kept.inForce() // read a moment ago
+	in, _ := u.Kept.InForce() // read a moment ago
 	if err != nil {
 		f := exit.Errors(err)[0]
 		stays := "nothing is lost: the policy in force stays"
@@ -238,7 +239,7 @@ func (d reloaded) with(u *updates, taken reloaded, err error) (reloaded, error) 
 		return taken, nil
 	}
 	if in != nil {
-		d.Bundle = &bundleTaken{in.Revision, in.Label, in.Digest, false}
+		d.Bundle = &revision.BundleTaken{Revision: in.Revision, Label: in.Label, Digest: in.Digest, New: false}
 	}
 	return d, nil
 }
@@ -252,7 +253,7 @@ func (r *reloader) refuseBundle(d rego.Delivery, err error) {
 	if err != nil {
 		f := exit.Errors(err)[0]
 		u.status.Refused++
-		u.status.Last = &bundleRefusal{time.Now().UTC().Truncate(time.Second), d.Name, f.Code, f.Message, true}
+		u.status.Last = &revision.BundleRefusal{Time: time.Now().UTC().Truncate(time.Second), From: d.Name, Code: f.Code, Message: f.Message, Pending: true}
 		r.log.Warn("bundle refused, the policy stays as it was", "from", d.Name, "code", f.Code, "error", f.Message)
 		if err := r.parts.record(audit.Entry{Kind: audit.KindReload, Note: fmt.Sprintf("refused: bundle %s: %s (%s)", d.Name, f.Message, f.Code)}); err != nil {
 			r.log.Warn("record a refused bundle", "error", err)
@@ -264,9 +265,9 @@ func (r *reloader) refuseBundle(d rego.Delivery, err error) {
 // tell writes the status for "cordon policy bundle status". It need not survive a power failure.
 func (u *updates) tell(r *reloader) {
 	text, err := json.Marshal(u.status)
-	path := filepath.Join(u.kept.dir, statusFile)
+	path := filepath.Join(u.Kept.Dir, revision.StatusFile)
 	if err == nil {
-		err = os.MkdirAll(u.kept.dir, 0o700)
+		err = os.MkdirAll(u.Kept.Dir, 0o700)
 	}
 	if err == nil {
 		err = os.WriteFile(path+".new", text, 0o600)

@@ -128,7 +128,7 @@ func bundlesServed(t *testing.T, cordon string) {
 		t.Error("a refused bundle is not looked at again")
 	}
 	if status := s.bundleStatus(t); status.Refused != 1 || status.Last.Code != "bundle.detached.key" || !status.Last.Pending {
-		t.Errorf("the status is %+v %+v", status.bundleStatus, status.Last)
+		t.Errorf("the status is %+v %+v", status.BundleStatus, status.Last)
 	}
 	nurse(true)
 	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stderr, "bundle.detached.key") || !strings.Contains(out.stderr, "revision 2 stays in force") {

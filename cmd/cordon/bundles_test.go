@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy"
 	"cordon/policy/rego"
 )
@@ -114,9 +115,9 @@ func bundlesRefused(t *testing.T, cordon string) {
 
 // bundleStatusJSON is what cordon policy bundle status --json says.
 type bundleStatusJSON struct {
-	InForce *chosen `json:"in_force"`
+	InForce *revision.Chosen `json:"in_force"`
 	Kept    []uint64
-	bundleStatus
+	revision.BundleStatus
 }
 
 func (s *site) bundleStatus(t *testing.T) (out bundleStatusJSON) {

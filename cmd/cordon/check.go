@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/plugins"
 )
@@ -49,10 +50,10 @@ func (a *app) check(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	parts.stop = stop
 	defer parts.close()
-	if parts.policy, report.Tests, report.Warnings, err = startingPolicy(ctx, c); err != nil {
+	if parts.policy, report.Tests, report.Warnings, err = revision.Starting(ctx, c); err != nil {
 		return cannot("check", err)
 	}
-	for _, name := range unsigned(c, parts.policy) {
+	for _, name := range revision.Unsigned(c, parts.policy) {
 		report.Warnings = append(report.Warnings, "virtual patch "+name+" is not as it was signed off")
 	}
 	if _, err := standingNow(c); err != nil {

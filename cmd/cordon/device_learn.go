@@ -7,6 +7,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/access"
 )
 
@@ -51,11 +52,11 @@ func (a *app) beginLearning(ctx context.Context, id string, t *termFlags) error 
 	if err != nil {
 		return err
 	}
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return err
 	}
-	if !f.current.Learns() {
+	if !f.Current.Learns() {
 		return exit.Error{Code: "access.no_learning", Exit: exit.Conflict, Message: "the policy has no rule learning: the device would be cut off", Try: []string{"copy learning.rego, its test, and the table learning of data.yaml from a folder of cordon init", "cordon policy learn proposes from what is refused, without learning mode"}}
 	}
 	if d.Criticality == "high" {

@@ -14,6 +14,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -100,12 +101,12 @@ func lookAtPolicy(ctx context.Context, x *examination) {
 	var results rego.Results
 	var err error
 	if x.config.Policy.Bundle.Used() {
-		var f *policySource
-		if f, err = openSource(x.config); err == nil {
-			results, err = f.current.Test(ctx)
+		var f *revision.Source
+		if f, err = revision.Open(x.config); err == nil {
+			results, err = f.Current.Test(ctx)
 		}
 	} else {
-		results, err = testPolicy(ctx, x.config)
+		results, err = revision.Test(ctx, x.config)
 	}
 	switch {
 	case err != nil:
@@ -119,7 +120,7 @@ func lookAtBundles(_ context.Context, x *examination) {
 	if !x.config.Policy.Bundle.Used() {
 		return
 	}
-	status, err := keptBundles{filepath.Join(x.config.Gateway.State, bundleDir)}.status()
+	status, err := revision.KeptBundles{Dir: filepath.Join(x.config.Gateway.State, revision.BundleDir)}.Status()
 	if err != nil {
 		x.find("medium", "bundles", err.Error(), "cordon run writes it anew")
 	}

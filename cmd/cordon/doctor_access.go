@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy"
 	"cordon/policy/access"
 )
@@ -53,7 +54,7 @@ func lookAtAccess(_ context.Context, x *examination) {
 	if !granted {
 		return
 	}
-	if f, err := openSource(x.config); err == nil && !f.current.ReadsAccess(access.Grants) {
+	if f, err := revision.Open(x.config); err == nil && !f.Current.ReadsAccess(access.Grants) {
 		x.find("medium", "access", "something is granted, and no rule of the policy reads data.access", "copy grants.rego from a policy that cordon init writes, and let served hold for a grant")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/alarm"
 	"cordon/policy/access"
 )
@@ -55,7 +56,7 @@ func lookAtEmergencies(_ context.Context, x *examination) {
 		x.find("medium", "break-glass", fmt.Sprintf("%d tries in a row to open a device with sealed codes were wrong", set.Wrong), "cordon audit tail: who tried?")
 	}
 	if err == nil || len(b.Roles)+len(b.Groups) > 0 {
-		if f, err := openSource(x.config); err == nil && !f.current.ReadsAccess(access.Emergencies) {
+		if f, err := revision.Open(x.config); err == nil && !f.Current.ReadsAccess(access.Emergencies) {
 			x.find("high", "break-glass", "no rule of the policy reads data.access.emergencies", "copy break_glass.rego from a policy that cordon init writes, and its lines of cordon.rego")
 		}
 	}

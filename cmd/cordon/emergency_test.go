@@ -17,6 +17,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway"
 	"cordon/gateway/audit"
@@ -56,7 +57,7 @@ func newGlass(t *testing.T) *glass {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := loadPolicy(c)
+	engine, err := revision.Load(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func newGlass(t *testing.T) *glass {
 		return nil
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	parts := &assembly{config: c, configured: inForce{policy: engine, devices: configuredFacts(c)}, source: &policySource{current: engine}, policy: engine,
+	parts := &assembly{config: c, configured: inForce{policy: engine, devices: configuredFacts(c)}, source: &revision.Source{Current: engine}, policy: engine,
 		gateway: gateway.New(gateway.Config{Certs: source, Policy: engine, Logger: quiet})}
 	parts.standing = openStanding(c, record, parts, quiet)
 	parts.standing.alarm = func(e audit.Entry, f *access.Fact) { g.alarms = append(g.alarms, string(e.Kind)) }

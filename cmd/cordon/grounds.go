@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
@@ -40,7 +41,7 @@ func (a *assembly) grounds() grounds {
 	g := grounds{Policy: keptAs(a.policy), Devices: a.devices, Services: a.config.Devices}
 	if a.candidate != nil {
 		candidate := keptAs(a.candidate)
-		g.Candidate, g.Rollout = &candidate, a.source.state.Candidate
+		g.Candidate, g.Rollout = &candidate, a.source.State.Candidate
 	}
 	return g
 }
@@ -134,7 +135,7 @@ func (k *keptPolicy) open(a *assembly, known *rego.Engine) (*rego.Engine, error)
 			return e, nil
 		}
 	}
-	e, err := keptIn(a.config).open(digests{k.Policy, k.Data})
+	e, err := revision.KeptIn(a.config).Open(revision.Digests{Policy: k.Policy, Data: k.Data})
 	if err != nil {
 		return nil, fmt.Errorf("read the policy that is in force: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy"
 	"cordon/policy/rego"
 )
@@ -192,11 +193,11 @@ func BenchmarkLearn(b *testing.B) {
 		}
 	}
 	gw, c := newGateway(b)
-	engine, err := loadPolicy(c)
+	engine, err := revision.Load(c)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := keptIn(c).keep(engine); err != nil {
+	if err := revision.KeptIn(c).Keep(engine); err != nil {
 		b.Fatal(err)
 	}
 	writeDecisions(b, c.Audit.Dir, engine, decisions)

@@ -2,29 +2,11 @@ package main
 
 import (
 	"context"
-	"slices"
 	"time"
 
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
-	"cordon/policy/rollout"
 )
-
-// needed are the policies that may decide without anybody bringing them: those in force, with and without what is granted, and
-// those that a rollback may name.
-func (a *assembly) needed() []digests {
-	var all []digests
-	for _, e := range []*rego.Engine{a.policy, a.candidate, a.source.current, a.source.candidate} {
-		if e != nil {
-			all = append(all, digestsOf(e))
-		}
-	}
-	if s := a.source.state; s != nil {
-		for _, r := range slices.Concat(s.Past, s.Undone, []rollout.Revision{s.Current}) {
-			all = append(all, digests{r.Policy, r.Data})
-		}
-	}
-	return all
-}
 
 // keepPolicies notes now and then what decides, and removes what policy.keep says, until ctx is done.
 func (a *assembly) keepPolicies(ctx context.Context) {
@@ -33,7 +15,7 @@ func (a *assembly) keepPolicies(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pruneEvery):
+		case <-time.After(revision.PruneEvery):
 		}
 	}
 }
@@ -44,15 +26,15 @@ func (a *assembly) prunePolicies(now time.Time) {
 	if a.standing.given { // another process knows what is needed
 		return
 	}
-	kept := keptIn(a.config)
+	kept := revision.KeptIn(a.config)
 	removed, err := 0, error(nil)
 	for _, e := range []*rego.Engine{a.policy, a.candidate} {
 		if e != nil && err == nil {
-			err = kept.keep(e)
+			err = kept.Keep(e)
 		}
 	}
 	if err == nil {
-		removed, err = kept.prune(a.needed(), now.Add(-a.config.Policy.Keep-pruneEvery))
+		removed, err = kept.Prune(a.source.Needed(a.policy, a.candidate), now.Add(-a.config.Policy.Keep-revision.PruneEvery))
 	}
 	if err != nil {
 		a.logger.Warn("remove policies that decided long ago", "error", err)

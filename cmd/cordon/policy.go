@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
 )
 
@@ -57,15 +58,15 @@ func (a *app) checkPolicy(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	results, err := testPolicy(ctx, c)
+	results, err := revision.Test(ctx, c)
 	if err != nil {
-		return placed(err)
+		return revision.Placed(err)
 	}
-	engine, err := loadPolicy(c)
+	engine, err := revision.Load(c)
 	if err != nil {
 		return err
 	}
-	if err := checkPatches(c, engine); err != nil {
+	if err := revision.CheckPatches(c, engine); err != nil {
 		return err
 	}
 	found := lintPolicy(ctx, c, engine)
@@ -77,11 +78,11 @@ func (a *app) checkPolicy(ctx context.Context, args []string) error {
 		warnings = append(warnings, "the policy has no tests")
 	}
 	if c.Policy.Bundle.Used() && len(args) == 0 {
-		if b, err := openBundles(c); err == nil {
-			warnings = append(warnings, (&policySource{bundles: b}).bundleWords(c))
+		if b, err := revision.OpenBundles(c); err == nil {
+			warnings = append(warnings, (&revision.Source{Bundles: b}).BundleWords(c))
 		}
 	}
-	for _, name := range unsigned(c, engine) {
+	for _, name := range revision.Unsigned(c, engine) {
 		warnings = append(warnings, "virtual patch "+name+" is not as it was signed off")
 	}
 	style, err := regal(ctx, c.Policy.Dir)
@@ -134,12 +135,12 @@ func (a *app) testPolicies(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := loadPolicy(c); err != nil { // for its better errors
+	if _, err := revision.Load(c); err != nil { // for its better errors
 		return err
 	}
 	results, err := rego.Test(ctx, c.Policy.Dir)
 	if err != nil {
-		return placed(err)
+		return revision.Placed(err)
 	}
 	skipped := 0
 	var rows [][]string

@@ -12,6 +12,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/cmd/cordon/signed"
 )
 
@@ -96,7 +97,7 @@ func (a *app) approvePolicy(ctx context.Context, rev string, by *badge, why stri
 		}
 		return exit.Error{Code: "approval.unconfirmed", Message: "nothing was approved", Exit: exit.Usage, Try: []string{"the same command with --yes", "cordon policy reject " + rev}}
 	}
-	return a.giveOpinion(ctx, c, sub, "approve", purposeApprove, by, why)
+	return a.giveOpinion(ctx, c, sub, "approve", revision.PurposeApprove, by, why)
 }
 
 func (a *app) rejectPolicy(ctx context.Context, rev string, by *badge, why string) error {
@@ -104,11 +105,11 @@ func (a *app) rejectPolicy(ctx context.Context, rev string, by *badge, why strin
 	if err != nil {
 		return err
 	}
-	return a.giveOpinion(ctx, c, sub, "reject", purposeReject, by, why)
+	return a.giveOpinion(ctx, c, sub, "reject", revision.PurposeReject, by, why)
 }
 
 // submission reads the submission that a command names.
-func (a *app) submission(rev string) (*config.Config, *submission, error) {
+func (a *app) submission(rev string) (*config.Config, *revision.Submission, error) {
 	c, err := a.withApproval()
 	if err != nil {
 		return nil, nil, err
@@ -117,38 +118,38 @@ func (a *app) submission(rev string) (*config.Config, *submission, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sub, err := readSubmission(c, n)
+	sub, err := revision.ReadSubmission(c, n)
 	return c, sub, err
 }
 
 // examine tells what sub would change now.
-func (a *app) examine(ctx context.Context, c *config.Config, sub *submission) (*prospect, error) {
-	engine, err := sub.open(c)
+func (a *app) examine(ctx context.Context, c *config.Config, sub *revision.Submission) (*prospect, error) {
+	engine, err := sub.Open(c)
 	if err != nil {
 		return nil, err
 	}
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return nil, err
 	}
-	return a.lookAhead(ctx, c, f.current, engine)
+	return a.lookAhead(ctx, c, f.Current, engine)
 }
 
 // giveOpinion signs what somebody thinks of sub.
-func (a *app) giveOpinion(ctx context.Context, c *config.Config, sub *submission, do, purpose string, by *badge, why string) error {
+func (a *app) giveOpinion(ctx context.Context, c *config.Config, sub *revision.Submission, do, purpose string, by *badge, why string) error {
 	cert, err := by.load()
 	if err != nil {
 		return err
 	}
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return err
 	}
-	said, err := signed.Sign(cert, purpose, opinion{Gateway: c.ID(), Number: sub.Number, Proposal: signed.Digest(sub.Submitted.Words), InForce: digestsOf(f.current), Why: why})
+	said, err := signed.Sign(cert, purpose, revision.Opinion{Gateway: c.ID(), Number: sub.Number, Proposal: signed.Digest(sub.Submitted.Words), InForce: revision.DigestsOf(f.Current), Why: why})
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &step{Do: do, Number: sub.Number, Signed: &said})
+	done, err := a.makeStep(ctx, c, &revision.Step{Do: do, Number: sub.Number, Signed: &said})
 	if err != nil {
 		return err
 	}
@@ -163,20 +164,20 @@ func (a *app) giveOpinion(ctx context.Context, c *config.Config, sub *submission
 	return nil
 }
 
-func (a *app) describe(s *submission) {
+func (a *app) describe(s *revision.Submission) {
 	const when = "2006-01-02 15:04"
 	p := func(name, format string, args ...any) {
 		fmt.Fprintf(a.stdout, "%-10s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	p("submission", "%d, %s", s.Number, s.status())
+	p("submission", "%d, %s", s.Number, s.Status())
 	p("author", "%s, %s", s.Submitted.By, s.Submitted.Taken.Local().Format(when))
-	p("why", "%s", s.proposal.Why)
-	p("policy", "%s data %s, %d tests", s.proposal.Policy, s.proposal.Data, s.proposal.Tests)
+	p("why", "%s", s.Proposal.Why)
+	p("policy", "%s data %s, %d tests", s.Proposal.Policy, s.Proposal.Data, s.Proposal.Tests)
 	for _, o := range []struct {
 		word string
 		by   *signed.Words
 	}{{"approved", s.Approved}, {"rejected", s.Rejected}} {
-		var said opinion
+		var said revision.Opinion
 		if o.by != nil && signed.Read(o.by.Words, &said) == nil {
 			p(o.word, "by %s, %s: %s", o.by.By, o.by.Taken.Local().Format(when), cmp.Or(said.Why, "-"))
 		}
@@ -186,19 +187,19 @@ func (a *app) describe(s *submission) {
 // submissionJSON is a submission for scripts. Who signed is as it was verified when it was
 // taken.
 type submissionJSON struct {
-	Schema   string    `json:"schema"`
-	Number   int       `json:"number"`
-	Status   string    `json:"status"` // open, approved or rejected
-	Author   string    `json:"author"`
-	Taken    time.Time `json:"taken"`
-	Approver string    `json:"approver,omitempty"`
-	Rejecter string    `json:"rejecter,omitempty"`
-	proposal           // with what a replay said then
-	Now      *prospect `json:"now,omitempty"` // what it would change now, where that is asked
+	Schema            string    `json:"schema"`
+	Number            int       `json:"number"`
+	Status            string    `json:"status"` // open, approved or rejected
+	Author            string    `json:"author"`
+	Taken             time.Time `json:"taken"`
+	Approver          string    `json:"approver,omitempty"`
+	Rejecter          string    `json:"rejecter,omitempty"`
+	revision.Proposal           // with what a replay said then
+	Now               *prospect `json:"now,omitempty"` // what it would change now, where that is asked
 }
 
-func newSubmissionJSON(s *submission, ahead *prospect) submissionJSON {
-	j := submissionJSON{Schema: "cordon.policy.submission/v1", Number: s.Number, Status: s.status(), Author: s.Submitted.By, Taken: s.Submitted.Taken, proposal: s.proposal, Now: ahead}
+func newSubmissionJSON(s *revision.Submission, ahead *prospect) submissionJSON {
+	j := submissionJSON{Schema: "cordon.policy.submission/v1", Number: s.Number, Status: s.Status(), Author: s.Submitted.By, Taken: s.Submitted.Taken, Proposal: s.Proposal, Now: ahead}
 	if s.Approved != nil {
 		j.Approver = s.Approved.By
 	}
@@ -228,14 +229,14 @@ func (a *app) listSubmissions() error {
 	if err != nil {
 		return err
 	}
-	numbers, err := submissions(c)
+	numbers, err := revision.Submissions(c)
 	if err != nil {
 		return err
 	}
 	all := []submissionJSON{}
 	var rows [][]string
 	for _, n := range numbers {
-		s, err := readSubmission(c, n)
+		s, err := revision.ReadSubmission(c, n)
 		if err != nil {
 			return err
 		}
@@ -275,10 +276,10 @@ func (a *app) completeSubmissions(_ *cobra.Command, args []string, _ string) (ou
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	numbers, _ := submissions(c)
+	numbers, _ := revision.Submissions(c)
 	for _, n := range numbers {
-		if s, err := readSubmission(c, n); err == nil {
-			out = append(out, cobra.CompletionWithDesc(strconv.Itoa(n), s.status()+", "+s.Submitted.By+": "+s.proposal.Why))
+		if s, err := revision.ReadSubmission(c, n); err == nil {
+			out = append(out, cobra.CompletionWithDesc(strconv.Itoa(n), s.Status()+", "+s.Submitted.By+": "+s.Proposal.Why))
 		}
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp

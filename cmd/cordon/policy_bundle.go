@@ -15,6 +15,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
 )
 
@@ -108,7 +109,7 @@ bytes. A revision is a whole number; gateways take only ever higher ones.`,
 	return c
 }
 
-func (a *app) bundleBuild(ctx context.Context, args []string, revision uint64, label, out string) error {
+func (a *app) bundleBuild(ctx context.Context, args []string, number uint64, label, out string) error {
 	c := &config.Config{}
 	if len(args) > 0 { // who writes policies may have no gateway
 		c.Policy.Dir = args[0]
@@ -119,17 +120,17 @@ func (a *app) bundleBuild(ctx context.Context, args []string, revision uint64, l
 		}
 	}
 	if out == "" {
-		out = fmt.Sprintf("policy-%d%s", revision, bundleExt)
+		out = fmt.Sprintf("policy-%d%s", number, revision.BundleExt)
 	}
 	if disk.Exists(out) {
 		return exit.Error{Code: "bundle.exists", Message: out + " exists already, and nothing is overwritten", Exit: exit.Conflict, Try: []string{"--out another file", "remove it first"}}
 	}
-	tarball, results, err := rego.BuildBundle(ctx, c.Policy.Dir, revision, label)
+	tarball, results, err := rego.BuildBundle(ctx, c.Policy.Dir, number, label)
 	if err == nil {
-		err = failedTests(c, results)
+		err = revision.Failed(c, results)
 	}
 	if err != nil {
-		return placed(err)
+		return revision.Placed(err)
 	}
 	if err := disk.Create(out, tarball, 0o644); err != nil {
 		return err
@@ -141,10 +142,10 @@ func (a *app) bundleBuild(ctx context.Context, args []string, revision uint64, l
 			Revision uint64 `json:"revision"`
 			Label    string `json:"label"`
 			Tests    int    `json:"tests"`
-		}{"cordon.policy.bundle.built/v1", out, revision, label, len(results)})
+		}{"cordon.policy.bundle.built/v1", out, number, label, len(results)})
 	}
 	fmt.Fprintln(a.stdout, out)
-	a.remark("revision %d, %d tests passed; next: cordon policy bundle sign %s --key bundle.key --signer signer.key", revision, len(results), out)
+	a.remark("revision %d, %d tests passed; next: cordon policy bundle sign %s --key bundle.key --signer signer.key", number, len(results), out)
 	return nil
 }
 
@@ -176,7 +177,7 @@ the file as it then is.`,
 }
 
 func (a *app) bundleSign(file, key, id, signer string, period time.Duration) error {
-	d, err := readDelivery(file)
+	d, err := revision.ReadDelivery(file)
 	if err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ func (a *app) bundleSign(file, key, id, signer string, period time.Duration) err
 // signFailure is why something was not signed.
 func signFailure(err error) error {
 	if _, ok := errors.AsType[*rego.Problems](err); ok {
-		return placed(err)
+		return revision.Placed(err)
 	}
 	return exit.Error{Code: "bundle.sign", Exit: exit.Usage, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
 }

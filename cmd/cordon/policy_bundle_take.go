@@ -14,6 +14,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -63,19 +64,19 @@ func (a *app) bundleVerify(ctx context.Context, file, key, id, signer string) er
 			return err
 		}
 	}
-	b, err := openBundles(c)
+	b, err := revision.OpenBundles(c)
 	if err != nil {
 		return err
 	}
-	d, err := readDelivery(file)
+	d, err := revision.ReadDelivery(file)
 	if err != nil {
 		return err
 	}
-	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Now())
+	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.Keys, time.Now())
 	if err != nil {
-		return placed(err)
+		return revision.Placed(err)
 	}
-	tests, err := b.prove(ctx, c, d, opened)
+	tests, err := b.Prove(ctx, c, d, opened)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ than all before.`,
 	mustComplete(c.RegisterFlagCompletionFunc("rollback-to", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		if c, err := config.Load(a.config()); err == nil {
-			for _, n := range (keptBundles{filepath.Join(c.Gateway.State, bundleDir)}).revisions() {
+			for _, n := range (revision.KeptBundles{Dir: filepath.Join(c.Gateway.State, revision.BundleDir)}).Revisions() {
 				names = append(names, strconv.FormatUint(n, 10))
 			}
 		}
@@ -136,41 +137,41 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 	if err != nil {
 		return err
 	}
-	b, err := openBundles(c)
+	b, err := revision.OpenBundles(c)
 	if err != nil {
 		return err
 	}
 	var d rego.Delivery
 	if file != "" {
-		d, err = readDelivery(file)
+		d, err = revision.ReadDelivery(file)
 	} else {
-		d, err = b.kept.delivery(rollback)
+		d, err = b.Kept.Delivery(rollback)
 	}
 	if err != nil {
 		return err
 	}
 	// Here too, so that what is wrong is said before anything is asked of the gateway.
-	opened, news, err := b.open(d, rollback)
+	opened, news, err := b.Open(d, rollback)
 	if err != nil {
 		return err
 	}
-	if !news && b.rolledBackFrom(opened) {
+	if !news && b.RolledBackFrom(opened) {
 		return exit.Error{Code: "bundle.older", Exit: exit.Conflict, Message: fmt.Sprintf("revision %d was rolled back from", opened.Revision),
 			Try: []string{fmt.Sprintf("the same command with --rollback-to %d", opened.Revision)}}
 	}
 	if !news {
 		return a.bundleLoaded(&reloaded{Schema: "cordon.reload/v1", Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Devices: []string{},
-			Bundle: &bundleTaken{opened.Revision, opened.Label, opened.Digest, false}})
+			Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: false}})
 	}
 	if rollback != 0 && !yes {
 		return a.showRollback(b, opened)
 	}
-	defer b.kept.withdraw()
-	if err := b.kept.hand(d); err != nil {
+	defer b.Kept.Withdraw()
+	if err := b.Kept.Hand(d); err != nil {
 		return err
 	}
 	var done reloaded
-	err = askGateway(ctx, c.Gateway.State, "bundle", order{d.Name, rollback}, &done, 2*reloadTimeout)
+	err = askGateway(ctx, c.Gateway.State, "bundle", revision.BundleOrder{From: d.Name, Rollback: rollback}, &done, 2*reloadTimeout)
 	if errors.Is(err, errNoGateway) {
 		return a.loadWithoutGateway(ctx, c, b, d, opened)
 	}
@@ -181,8 +182,8 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 }
 
 // showRollback says what a rollback would change.
-func (a *app) showRollback(b *bundles, to *rego.Bundle) error {
-	now, err := b.last()
+func (a *app) showRollback(b *revision.Bundles, to *rego.Bundle) error {
+	now, err := b.Last()
 	if err != nil {
 		return err
 	}
@@ -196,8 +197,8 @@ func (a *app) showRollback(b *bundles, to *rego.Bundle) error {
 
 // loadWithoutGateway takes a bundle for the next start. The lock on the audit log keeps a gateway
 // from starting meanwhile.
-func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *bundles, d rego.Delivery, opened *rego.Bundle) (err error) {
-	tests, err := b.prove(ctx, c, d, opened)
+func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *revision.Bundles, d rego.Delivery, opened *rego.Bundle) (err error) {
+	tests, err := b.Prove(ctx, c, d, opened)
 	if err != nil {
 		return err
 	}
@@ -207,8 +208,8 @@ func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *bundl
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	done := reloaded{Schema: "cordon.reload/v1", Changed: true, Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Tests: tests, Devices: []string{},
-		Bundle: &bundleTaken{opened.Revision, opened.Label, opened.Digest, true}}
-	if was, err := b.last(); err == nil && was != nil {
+		Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: true}}
+	if was, err := b.Last(); err == nil && was != nil {
 		done.OldPolicy, done.OldData = was.Engine.Revision(), was.Engine.Data()
 	}
 	e := audit.Entry{Kind: audit.KindReload, Note: done.note() + "; loaded by " + operatorName() + " for the next start"}
@@ -216,7 +217,7 @@ func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *bundl
 	if err := recordIn(log)(e); err != nil {
 		return fmt.Errorf("record the bundle: %w", err)
 	}
-	if err := b.take(d, opened); err != nil {
+	if err := b.Take(d, opened); err != nil {
 		return err
 	}
 	a.remark("no gateway runs; the next start decides by it")
@@ -248,22 +249,22 @@ func (a *app) bundleStatus() error {
 	if err != nil {
 		return err
 	}
-	b, err := openBundles(c)
+	b, err := revision.OpenBundles(c)
 	if err != nil {
 		return err
 	}
-	in, err := b.kept.inForce()
+	in, err := b.Kept.InForce()
 	if err != nil {
 		return err
 	}
 	out := struct {
-		Schema  string   `json:"schema"`
-		From    string   `json:"from"`
-		InForce *chosen  `json:"in_force"`
-		Kept    []uint64 `json:"kept"`
-		bundleStatus
-	}{Schema: "cordon.policy.bundle.status/v1", From: b.from, InForce: in, Kept: append([]uint64{}, b.kept.revisions()...)}
-	if out.bundleStatus, err = b.kept.status(); err != nil {
+		Schema  string           `json:"schema"`
+		From    string           `json:"from"`
+		InForce *revision.Chosen `json:"in_force"`
+		Kept    []uint64         `json:"kept"`
+		revision.BundleStatus
+	}{Schema: "cordon.policy.bundle.status/v1", From: b.From, InForce: in, Kept: append([]uint64{}, b.Kept.Revisions()...)}
+	if out.BundleStatus, err = b.Kept.Status(); err != nil {
 		return err
 	}
 	if a.json {
@@ -286,7 +287,7 @@ func (a *app) bundleStatus() error {
 	if !out.Asked.IsZero() {
 		asked = out.Asked.Local().Format(time.DateTime)
 	}
-	p("source", "%s, answered last %s", b.from, asked)
+	p("source", "%s, answered last %s", b.From, asked)
 	if out.Unreachable != "" {
 		p("", "now: %s", out.Unreachable)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -128,7 +129,7 @@ func (a *app) readQuestion(name string) ([]byte, error) {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok && name != "-" {
 			before := string(text[:max(0, syntax.Offset-1)])
 			bad.Line, bad.Col = strings.Count(before, "\n")+1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])+1
-			bad.Excerpt = excerpt(name, bad.Line, bad.Col)
+			bad.Excerpt = revision.Excerpt(name, bad.Line, bad.Col)
 		}
 		return nil, bad
 	}

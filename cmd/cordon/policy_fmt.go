@@ -8,6 +8,7 @@ import (
 
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
 )
 
@@ -34,7 +35,7 @@ func (a *app) formatPolicy(args []string, write bool) error {
 	}
 	changed, kept, err := rego.Format(c.Policy.Dir)
 	if err != nil {
-		return placed(err)
+		return revision.Placed(err)
 	}
 	names := []string{}
 	for _, s := range changed {

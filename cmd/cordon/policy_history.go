@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"cordon/cmd/cordon/revision"
+
 	"github.com/spf13/cobra"
 )
 
@@ -41,21 +43,21 @@ func (a *app) policyHistory(since string) error {
 	if err != nil {
 		return err
 	}
-	steps := []historyStep{}
+	steps := []revision.HistoryStep{}
 	for _, span := range extent.Spans {
 		for e, err := range log.Decisions(span) {
 			if err != nil {
 				return err
 			}
-			if s, ok := readHistory(e); ok && !e.Time.Before(from) {
+			if s, ok := revision.ReadHistory(e); ok && !e.Time.Before(from) {
 				steps = append(steps, s)
 			}
 		}
 	}
 	if a.json {
 		return a.object(struct {
-			Schema string        `json:"schema"`
-			Steps  []historyStep `json:"steps"`
+			Schema string                 `json:"schema"`
+			Steps  []revision.HistoryStep `json:"steps"`
 		}{"cordon.policy.history/v1", steps})
 	}
 	var rows [][]string

@@ -16,6 +16,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
@@ -122,7 +123,7 @@ func (a *app) learn(ctx context.Context, o learnOptions) error {
 			fmt.Sprintf("cordon policy diff %s %s", inForceName, o.out),
 			"cordon policy check " + o.out,
 			fmt.Sprintf("cordon policy replay --since %s --against %s", o.since, o.out),
-			fmt.Sprintf("copy what you want of it to %s, and: %s", c.Policy.Dir, publishCommand(c, c.Policy.Dir)),
+			fmt.Sprintf("copy what you want of it to %s, and: %s", c.Policy.Dir, revision.PublishCommand(c, c.Policy.Dir)),
 		}
 	}
 	if a.json {
@@ -153,7 +154,7 @@ func (a *app) propose(ctx context.Context, log *audit.Reader, c *config.Config, 
 	if err != nil {
 		return nil, err
 	}
-	out := &learned{Schema: "cordon.policy.learn/v1", Since: since.UTC(), Until: until.UTC(), Beside: workspace(c), Proposal: p, Gaps: read.gaps.Load(), Torn: read.torn, Next: []string{}}
+	out := &learned{Schema: "cordon.policy.learn/v1", Since: since.UTC(), Until: until.UTC(), Beside: revision.Workspace(c), Proposal: p, Gaps: read.gaps.Load(), Torn: read.torn, Next: []string{}}
 	for range maxProofs {
 		again := &recordedTime{log: log, since: since, until: until}
 		proofs, err := readRecorded(ctx, a, again, p.Proof)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
 )
 
@@ -121,5 +122,5 @@ func lintFailure(found []rego.Finding) error {
 	if len(problems.List) == 0 {
 		return nil
 	}
-	return policyFailure(problems)
+	return revision.PolicyFailure(problems)
 }

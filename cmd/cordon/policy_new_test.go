@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
 )
 
@@ -38,7 +39,7 @@ func TestPolicyNew(t *testing.T) {
 		}
 		return out
 	}
-	engine, err := loadPolicy(c)
+	engine, err := revision.Load(c)
 	if err != nil {
 		t.Fatal(err)
 	}

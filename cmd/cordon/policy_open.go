@@ -9,6 +9,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
 	"cordon/policy/rollout"
 )
@@ -27,27 +28,27 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		there := *c
 		there.Policy.Dir = name
-		return granted(c)(loadPolicy(&there))
+		return granted(c)(revision.Load(&there))
 	}
 	if n, err := strconv.Atoi(name); err == nil && c.Policy.Approval.Needed() {
 		return granted(c)(openNumber(c, n))
 	}
-	kept := keptIn(c)
-	files, err := kept.list()
+	kept := revision.KeptIn(c)
+	files, err := kept.List()
 	if err != nil {
 		return nil, err
 	}
-	revision, data, _ := strings.Cut(name, "+")
-	var found digests
+	rules, data, _ := strings.Cut(name, "+")
+	var found revision.Digests
 	var names []string
 	folders := map[string]bool{} // by their digests without grants
 	for _, file := range files {
-		x, err := kept.read(file.path)
+		x, err := kept.Read(file.Path)
 		if err != nil {
 			return nil, err
 		}
-		if begins(x.Revision, revision) && begins(x.Data, data) {
-			found, names = digests{x.Revision, x.Data}, append(names, x.Revision[:19]+"+"+x.Data[:19])
+		if begins(x.Revision, rules) && begins(x.Data, data) {
+			found, names = revision.Digests{Policy: x.Revision, Data: x.Data}, append(names, x.Revision[:19]+"+"+x.Data[:19])
 			folders[x.Revision+x.Folder] = true
 		}
 	}
@@ -55,9 +56,9 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 	case len(names) == 0:
 		return nil, exit.Error{Code: "policy.missing", Exit: exit.NotFound, Message: fmt.Sprintf("%q is neither a folder nor the digest of a policy that decided here within %s (policy.keep)", name, c.Policy.Keep), Try: []string{"cordon audit show CODE tells which policy decided"}}
 	case len(names) == 1:
-		return kept.open(found)
+		return kept.Open(found)
 	case len(folders) == 1:
-		return granted(c)(kept.open(found))
+		return granted(c)(kept.Open(found))
 	}
 	return nil, exit.Error{Code: "policy.ambiguous", Exit: exit.Usage, Message: fmt.Sprintf("%q is the beginning of %d policies' digests", name, len(names)), Try: names}
 }
@@ -66,13 +67,13 @@ func openPolicy(c *config.Config, name string) (*rego.Engine, error) {
 // bundles or take two people. Every command that asks a policy begins here, unless another one is named.
 func openDeciding(c *config.Config) (*rego.Engine, error) {
 	if !c.Policy.Elsewhere() {
-		return loadPolicy(c)
+		return revision.Load(c)
 	}
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return nil, err
 	}
-	return f.current, nil
+	return f.Current, nil
 }
 
 // beside tells somebody who has asked what decides that the policy folder holds something else, and returns that.
@@ -80,7 +81,7 @@ func (a *app) beside(c *config.Config, name string) string {
 	if name != "" && name != inForceName {
 		return ""
 	}
-	text := workspace(c)
+	text := revision.Workspace(c)
 	if text != "" {
 		a.remark("%s", text)
 	}
@@ -111,14 +112,14 @@ func ungranted(e *rego.Engine, err error) (*rego.Engine, error) {
 
 // openNumber opens what was submitted under a number, or is or was in force under it.
 func openNumber(c *config.Config, number int) (*rego.Engine, error) {
-	sub, err := readSubmission(c, number)
+	sub, err := revision.ReadSubmission(c, number)
 	if err == nil {
-		return sub.open(c)
+		return sub.Open(c)
 	}
-	if f, err := openSource(c); err == nil {
-		for _, r := range slices.Concat([]rollout.Revision{f.state.Current}, f.state.Past, f.state.Undone) {
+	if f, err := revision.Open(c); err == nil {
+		for _, r := range slices.Concat([]rollout.Revision{f.State.Current}, f.State.Past, f.State.Undone) {
 			if r.Number == number {
-				return openRevision(c, r)
+				return revision.OpenRevision(c, r)
 			}
 		}
 	}

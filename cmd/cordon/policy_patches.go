@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 )
 
 // patchJSON is a virtual patch for programs.
@@ -40,11 +41,11 @@ func (a *app) showPatches() error {
 	if err != nil {
 		return err
 	}
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return err
 	}
-	engine := f.current
+	engine := f.Current
 	all := []patchJSON{}
 	var rows [][]string
 	for _, p := range engine.Patches() {

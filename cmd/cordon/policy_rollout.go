@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rollout"
 )
 
@@ -88,7 +89,7 @@ func (a *app) rollOut(ctx context.Context, rev string, stage rollout.Stage, devi
 	if err != nil {
 		return err
 	}
-	s := &step{Do: "rollout", Number: n, Stage: stage, Devices: devices}
+	s := &revision.Step{Do: "rollout", Number: n, Stage: stage, Devices: devices}
 	if dryRun || !yes && stage != rollout.Shadow { // a shadow ends nothing
 		if err := a.foreseeRollout(ctx, c, s, dryRun); err != nil || dryRun {
 			return err
@@ -110,7 +111,7 @@ func (a *app) rollBack(ctx context.Context, to int, named bool) error {
 		_, err := number(strconv.Itoa(to))
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &step{Do: "rollback", Number: to})
+	done, err := a.makeStep(ctx, c, &revision.Step{Do: "rollback", Number: to})
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (a *app) rolloutStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &step{Do: "status"})
+	done, err := a.makeStep(ctx, c, &revision.Step{Do: "status"})
 	if err != nil {
 		return err
 	}
@@ -143,16 +144,16 @@ func (a *app) rolloutStatus(ctx context.Context) error {
 }
 
 // printStep says what is in force.
-func (a *app) printStep(done *stepDone) error {
+func (a *app) printStep(done *revision.StepDone) error {
 	if a.json {
 		return a.object(done)
 	}
-	f := policySource{state: &done.State}
+	f := revision.Source{State: &done.State}
 	where := "in the running gateway"
 	if !done.Running {
 		where = "from the next start; no gateway runs now"
 	}
-	fmt.Fprintf(a.stdout, "%s, %s\n", f.describe(), where)
+	fmt.Fprintf(a.stdout, "%s, %s\n", f.Describe(), where)
 	if done.Step != "status" {
 		fmt.Fprintf(a.stdout, "%d live session(s) ended\n", done.Ended)
 	}

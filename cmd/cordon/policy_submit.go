@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
@@ -124,12 +125,12 @@ func (a *app) printProspect(p *prospect) error {
 	return a.printReplay(&r)
 }
 
-func (p *prospect) counts() *replayCounts {
+func (p *prospect) counts() *revision.ReplayCounts {
 	if p.Replay == nil {
 		return nil
 	}
 	r := &p.Replay.Report
-	return &replayCounts{Since: p.Replay.Since, Recorded: r.Recorded, NewlyAllowed: r.Count(rego.NewlyAllowed, false), NewlyDenied: r.Count(rego.NewlyDenied, false),
+	return &revision.ReplayCounts{Since: p.Replay.Since, Recorded: r.Recorded, NewlyAllowed: r.Count(rego.NewlyAllowed, false), NewlyDenied: r.Count(rego.NewlyDenied, false),
 		Critical: r.Count(rego.NewlyDenied, true), NotReplayed: r.Count(rego.NotReplayed, false)}
 }
 
@@ -152,14 +153,14 @@ func (a *app) submitPolicy(ctx context.Context, args []string, by *badge, why st
 	if !c.Policy.Approval.Needed() {
 		return approvalOff()
 	}
-	if err := checkWhy(why); err != nil {
+	if err := revision.CheckWhy(why); err != nil {
 		return err
 	}
 	cert, err := by.load()
 	if err != nil {
 		return err
 	}
-	engine, tests, err := provenPolicy(ctx, c)
+	engine, tests, err := revision.Prove(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -167,21 +168,21 @@ func (a *app) submitPolicy(ctx context.Context, args []string, by *badge, why st
 	if err != nil {
 		return err
 	}
-	f, err := openSource(own)
+	f, err := revision.Open(own)
 	if err != nil {
 		return err
 	}
-	ahead, err := a.lookAhead(ctx, own, f.current, engine)
+	ahead, err := a.lookAhead(ctx, own, f.Current, engine)
 	if err != nil {
 		return err
 	}
 	archive := engine.ArchiveWithTests()
-	words := proposal{Gateway: own.ID(), digests: digestsOf(engine), Archive: signed.Digest(archive), InForce: digestsOf(f.current), Why: why, Tests: tests, Replay: ahead.counts()}
-	said, err := signed.Sign(cert, purposeSubmit, words)
+	words := revision.Proposal{Gateway: own.ID(), Digests: revision.DigestsOf(engine), Archive: signed.Digest(archive), InForce: revision.DigestsOf(f.Current), Why: why, Tests: tests, Replay: ahead.counts()}
+	said, err := signed.Sign(cert, revision.PurposeSubmit, words)
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, own, &step{Do: "submit", Signed: &said, Archive: archive})
+	done, err := a.makeStep(ctx, own, &revision.Step{Do: "submit", Signed: &said, Archive: archive})
 	if err != nil {
 		return err
 	}

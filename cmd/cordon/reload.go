@@ -16,6 +16,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy"
 )
@@ -125,7 +126,7 @@ type reloaded struct {
 	Revision  int      `json:"revision,omitempty"`  // with policy.approval: the number of what is in force
 	Workspace string   `json:"workspace,omitempty"` // with policy.approval: how the policy folder differs from what is in force
 
-	Bundle *bundleTaken `json:"bundle,omitempty"` // with policy.bundle: the one in force
+	Bundle *revision.BundleTaken `json:"bundle,omitempty"` // with policy.bundle: the one in force
 
 	HandedOver []string `json:"handed_over,omitempty"` // what needed a new process; absent: nothing did
 	Process    int      `json:"process,omitempty"`     // the new one
@@ -224,8 +225,8 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 		return done, err
 	}
 	done.origin = fromConfiguration
-	if source.state != nil {
-		done.Revision, done.Workspace = source.state.Current.Number, source.beside(c)
+	if source.State != nil {
+		done.Revision, done.Workspace = source.State.Current.Number, source.Beside(c)
 	}
 	done.Devices, done.Tests, done.HandedOver = changedDevices(r.config, c), tests, needHandover(r.config, c)
 	if programChanged() {
@@ -250,11 +251,11 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 
 // replace makes what is configured what decisions rest on, and says in done what that is. If a
 // new process is needed for it, it is only recorded: nothing decides by it before the log knows.
-func (r *reloader) replace(done *reloaded, source *policySource, c *config.Config) error {
+func (r *reloader) replace(done *reloaded, source *revision.Source, c *config.Config) error {
 	standing := r.parts.standing
 	standing.mu.Lock() // no grant begins meanwhile
 	defer standing.mu.Unlock()
-	configured := inForce{source.current, source.candidate, configuredFacts(c)}
+	configured := inForce{source.Current, source.Candidate, configuredFacts(c)}
 	ground, err := r.parts.prepare(configured, standing.ledger, standing.damage)
 	if err != nil {
 		return err
@@ -318,15 +319,15 @@ func (d *reloaded) note() string {
 
 // provenSource returns the policy that is to decide: what the folder holds, or, if policies
 // take two people or come as bundles, what is in force.
-func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*policySource, int, error) {
+func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*revision.Source, int, error) {
 	f := r.parts.source
-	if f.state == nil && f.bundles == nil || !c.Policy.Approval.Needed() && !c.Policy.Bundle.Used() {
-		engine, tests, err := provenPolicy(ctx, c)
-		return &policySource{current: engine}, tests, err
+	if f.State == nil && f.Bundles == nil || !c.Policy.Approval.Needed() && !c.Policy.Bundle.Used() {
+		engine, tests, err := revision.Prove(ctx, c)
+		return &revision.Source{Current: engine}, tests, err
 	}
-	err := checkPatches(c, f.current)
-	if err == nil && f.candidate != nil {
-		err = checkPatches(c, f.candidate)
+	err := revision.CheckPatches(c, f.Current)
+	if err == nil && f.Candidate != nil {
+		err = revision.CheckPatches(c, f.Candidate)
 	}
 	return f, 0, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -57,7 +58,7 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 		return out, nil
 	}
 	around := rego.Around{Labels: labelsInUse(c)}
-	if out.Beside = workspace(c); out.Beside != "" {
+	if out.Beside = revision.Workspace(c); out.Beside != "" {
 		if around.Workspace, err = rego.Load(c.Policy.Dir); err != nil {
 			around.Workspace = nil // then no edit has a place: see below
 		}
@@ -87,7 +88,7 @@ func (a *app) repair(ctx context.Context, log *audit.Reader, c *config.Config, e
 			}
 		}
 	}
-	out.Try = []string{"cordon policy check", fmt.Sprintf("cordon policy replay --since %s --against %s", from, c.Policy.Dir), publishCommand(c, c.Policy.Dir)}
+	out.Try = []string{"cordon policy check", fmt.Sprintf("cordon policy replay --since %s --against %s", from, c.Policy.Dir), revision.PublishCommand(c, c.Policy.Dir)}
 	if grant := a.proposeGrant(asked); grant != "" {
 		out.Try = append(out.Try, grant)
 	}
@@ -140,7 +141,7 @@ func labelsInUse(c *config.Config) map[string][]string {
 	return used
 }
 
-// readHistory reads what was asked from since until until, on all processors.
+// revision.ReadHistory reads what was asked from since until until, on all processors.
 func (a *app) readHistory(ctx context.Context, log *audit.Reader, engine *rego.Engine, since, until time.Time) (*rego.History, error) {
 	read := &recordedTime{log: log, since: since, until: until}
 	parts, err := readRecorded(ctx, a, read, func() (*rego.History, error) { return engine.NewHistory(), nil })

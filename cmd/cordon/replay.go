@@ -16,6 +16,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -226,9 +227,9 @@ func readRecorded[T interface {
 }
 
 // accessThen tells what was granted when a policy decided, from where it is kept.
-func accessThen(c *config.Config) func(revision, data string) ([]byte, bool) {
-	return func(revision, data string) ([]byte, bool) {
-		return keptIn(c).access(digests{revision, data})
+func accessThen(c *config.Config) func(rules, data string) ([]byte, bool) {
+	return func(rules, data string) ([]byte, bool) {
+		return revision.KeptIn(c).Access(revision.Digests{Policy: rules, Data: data})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/rego"
@@ -40,11 +41,11 @@ func BenchmarkReplay(b *testing.B) {
 		}
 	}
 	gw, c := newGateway(b)
-	engine, err := loadPolicy(c)
+	engine, err := revision.Load(c)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := keptIn(c).keep(engine); err != nil {
+	if err := revision.KeptIn(c).Keep(engine); err != nil {
 		b.Fatal(err)
 	}
 	start := time.Now()
@@ -182,7 +183,7 @@ func TestReplayKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := question(2).AppendJSON(nil)
-	engine, err := loadPolicy(c)
+	engine, err := revision.Load(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,11 +234,11 @@ func TestOpenPolicy(t *testing.T) {
 		if limit == "[read]" {
 			edit(t, c, "data.yaml", `"*": [read, query]`, `"*": [read]`)
 		}
-		e, err := loadPolicy(c)
+		e, err := revision.Load(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := keptIn(c).keep(e); err != nil {
+		if err := revision.KeptIn(c).Keep(e); err != nil {
 			t.Fatal(err)
 		}
 		engines = append(engines, e)

@@ -22,7 +22,7 @@ type rolling struct {
 func (a *assembly) decider(ground inForce) policy.Decider {
 	var c *rollout.Candidate
 	if ground.candidate != nil {
-		c = a.source.state.Candidate
+		c = a.source.State.Candidate
 	}
 	compares := c != nil && c.Stage != rollout.All
 	if a.rolling.comparison != nil && (!compares || a.rolling.number != c.Number) {

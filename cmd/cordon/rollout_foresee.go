@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
 	"cordon/policy"
 	"cordon/policy/rollout"
@@ -17,22 +18,22 @@ import (
 const maxForeseen = 10
 
 // newForeseen sums up what a gateway foresees.
-func newForeseen(ends []gateway.Foreseen, live int, devices map[string]policy.Device) *foreseen {
-	f := &foreseen{Ends: len(ends), Live: live, Classes: []foreseenClass{}, Such: []foreseenEnd{}}
-	seen := map[foreseenEnd]bool{}
+func newForeseen(ends []gateway.Foreseen, live int, devices map[string]policy.Device) *revision.Foreseen {
+	f := &revision.Foreseen{Ends: len(ends), Live: live, Classes: []revision.ForeseenClass{}, Such: []revision.ForeseenEnd{}}
+	seen := map[revision.ForeseenEnd]bool{}
 	for _, s := range ends {
 		class := devices[s.Device].Class
-		i := slices.IndexFunc(f.Classes, func(c foreseenClass) bool { return c.Class == class })
+		i := slices.IndexFunc(f.Classes, func(c revision.ForeseenClass) bool { return c.Class == class })
 		if i < 0 {
 			i = len(f.Classes)
-			f.Classes = append(f.Classes, foreseenClass{Class: class})
+			f.Classes = append(f.Classes, revision.ForeseenClass{Class: class})
 		}
 		c := &f.Classes[i]
 		c.Ends++
 		if !slices.Contains(c.Devices, s.Device) {
 			c.Devices = append(c.Devices, s.Device)
 		}
-		end := foreseenEnd{s.Subject, s.Device, s.Service, s.Operation, s.Reason}
+		end := revision.ForeseenEnd{Subject: s.Subject, Device: s.Device, Service: s.Service, Operation: s.Operation, Reason: s.Reason}
 		if s.Refused {
 			end.Reason = "it was refused, and may be opened anew"
 		}
@@ -41,19 +42,19 @@ func newForeseen(ends []gateway.Foreseen, live int, devices map[string]policy.De
 		}
 		seen[end] = true
 	}
-	slices.SortStableFunc(f.Classes, func(a, b foreseenClass) int { return b.Ends - a.Ends })
+	slices.SortStableFunc(f.Classes, func(a, b revision.ForeseenClass) int { return b.Ends - a.Ends })
 	return f
 }
 
 // foresee is what the gateway would do to live sessions if next decided. standing.mu is held.
-func (a *assembly) foresee(next *policySource) (*foreseen, error) {
-	ground, err := inForce{next.current, next.candidate, a.configured.devices}.over(a.standing.ledger, a.standing.damage)
+func (a *assembly) foresee(next *revision.Source) (*revision.Foreseen, error) {
+	ground, err := inForce{next.Current, next.Candidate, a.configured.devices}.over(a.standing.ledger, a.standing.damage)
 	if err != nil {
 		return nil, err
 	}
 	var decider policy.Decider = ground.policy
 	if ground.candidate != nil {
-		decider = rollout.NewDecider(ground.policy, ground.candidate, next.state.Candidate, nil)
+		decider = rollout.NewDecider(ground.policy, ground.candidate, next.State.Candidate, nil)
 	}
 	f := newForeseen(a.gateway.Foresee(decider, ground.devices), len(a.gateway.Live()), ground.devices)
 	if a.old != nil {
@@ -67,7 +68,7 @@ func (a *assembly) foresee(next *policySource) (*foreseen, error) {
 }
 
 // foreseeRollout asks what a stage would end, shows it, and asks whether it shall be.
-func (a *app) foreseeRollout(ctx context.Context, c *config.Config, s *step, show bool) error {
+func (a *app) foreseeRollout(ctx context.Context, c *config.Config, s *revision.Step, show bool) error {
 	preview := *s
 	preview.Preview = true
 	would, err := a.makeStep(ctx, c, &preview)
@@ -99,7 +100,7 @@ func (a *app) foreseeRollout(ctx context.Context, c *config.Config, s *step, sho
 	if show {
 		return nil
 	}
-	return a.confirm("This is what "+describeStage(s.Stage, s.Devices)+" does at this moment.", strconv.Itoa(s.Number))
+	return a.confirm("This is what "+revision.DescribeStage(s.Stage, s.Devices)+" does at this moment.", strconv.Itoa(s.Number))
 }
 
 // someOf lists the first of many.

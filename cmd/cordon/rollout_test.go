@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/rollout"
 )
 
@@ -76,7 +77,7 @@ func (s *hospital) writes(t *testing.T, c *tls.Conn, want string) {
 }
 
 // policy runs a command about policy that must work, and reads what is in force.
-func (s *hospital) policy(t *testing.T, args ...string) (done stepDone) {
+func (s *hospital) policy(t *testing.T, args ...string) (done revision.StepDone) {
 	t.Helper()
 	s.decode(t, &done, append(append([]string{"policy"}, args...), "--json", "--dir", s.gw())...)
 	return done
@@ -136,7 +137,7 @@ func (s *hospital) refusedSteps(t *testing.T) {
 	s.refuses(t, exit.Denied, "approval.role", "submit", "--cert", "nurse.pem", "-m", "why not")
 	s.refuses(t, exit.Conflict, "rollout.never", "rollback", "--to", "2")
 
-	file := filepath.Join(s.gw(), "state", submissionDir, "2.tar")
+	file := filepath.Join(s.gw(), "state", revision.SubmissionDir, "2.tar")
 	archive, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -383,7 +384,7 @@ func (s *hospital) killedBetween(t *testing.T) {
 
 // toldByTheLog asks who did what, and which revision decided.
 func (s *hospital) toldByTheLog(t *testing.T) {
-	var h struct{ Steps []historyStep }
+	var h struct{ Steps []revision.HistoryStep }
 	s.decode(t, &h, "policy", "history", "--json", "--dir", s.gw())
 	var told []string
 	for _, x := range h.Steps {
@@ -425,7 +426,7 @@ func (s *hospital) withoutGateway(t *testing.T) {
 	s.daemon = s.serve(t)
 	s.writes(t, s.to(t, "mon-7", "nurse"), "AR")
 	s.daemon.stop(t)
-	file := filepath.Join(s.gw(), "state", rolloutFile)
+	file := filepath.Join(s.gw(), "state", revision.RolloutFile)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

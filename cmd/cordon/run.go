@@ -74,7 +74,7 @@ func (a *app) serve(ctx context.Context, keep segment.Keeper, old *handover.Pred
 // note records that the gateway starts or stops, and how, with which policy, and what stands
 // beside it.
 func (p *assembly) note(kind audit.Kind, how string) error {
-	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + how + p.source.summary() + p.standing.summary()}
+	e := audit.Entry{Kind: kind, Note: "cordon " + build().Version + how + p.source.Summary() + p.standing.summary()}
 	engine := p.inForce()
 	e.Decision.Revision, e.Decision.Data = engine.Revision(), engine.Data()
 	return p.record(e)

@@ -9,6 +9,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/policy/access"
 	"cordon/policy/rego"
 )
@@ -17,7 +18,7 @@ import (
 // clock has begun and ended since is for standing.advance, which records it. A process that takes over does
 // it again once the file is its own.
 func (a *assembly) stand(log *slog.Logger) error {
-	a.configured = inForce{a.source.current, a.source.candidate, configuredFacts(a.config)}
+	a.configured = inForce{a.source.Current, a.source.Candidate, configuredFacts(a.config)}
 	a.standing = openStanding(a.config, recordIn(a.log), a, log)
 	a.standing.alarm = a.alarm
 	a.emergencies = &emergencies{config: a.config, standing: a.standing, verifier: certs.NewVerifier(a.certs, a.config.Identity.TrustDomain), log: log,
@@ -47,11 +48,11 @@ func (a *assembly) prepare(configured inForce, l access.Ledger, damage error) (i
 		return ground, err
 	}
 	if ground.candidate != nil {
-		if err := keptIn(a.config).keep(ground.candidate); err != nil {
+		if err := revision.KeptIn(a.config).Keep(ground.candidate); err != nil {
 			return ground, err
 		}
 	}
-	return ground, keptIn(a.config).keep(ground.policy)
+	return ground, revision.KeptIn(a.config).Keep(ground.policy)
 }
 
 // put brings into force what was prepared, here and in the processes before, and returns how many live

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
 	"cordon/gateway/metrics"
@@ -26,14 +27,14 @@ type gatewayStatus struct {
 	Ready   bool          `json:"ready"`
 	Checks  []checkStatus `json:"checks"`
 
-	Policy   string          `json:"policy"` // in force
-	Data     string          `json:"data"`
-	Source   origin          `json:"source"`
-	Since    time.Time       `json:"since"`              // this process decides by it
-	Stage    string          `json:"rollout,omitempty"`  // of a candidate beside it
-	Bundle   *chosen         `json:"bundle,omitempty"`   // the one in force
-	Trial    time.Time       `json:"trial_end,omitzero"` // of a configuration on trial
-	Outcomes []sourceOutcome `json:"reloads"`
+	Policy   string           `json:"policy"` // in force
+	Data     string           `json:"data"`
+	Source   origin           `json:"source"`
+	Since    time.Time        `json:"since"`              // this process decides by it
+	Stage    string           `json:"rollout,omitempty"`  // of a candidate beside it
+	Bundle   *revision.Chosen `json:"bundle,omitempty"`   // the one in force
+	Trial    time.Time        `json:"trial_end,omitzero"` // of a configuration on trial
+	Outcomes []sourceOutcome  `json:"reloads"`
 
 	Sessions int              `json:"sessions"`
 	Staying  int              `json:"sessions_staying"` // with processes that have handed over
@@ -78,17 +79,17 @@ type shown struct {
 	origin  origin
 	since   time.Time
 	stage   string // of a candidate
-	bundles *bundles
+	bundles *revision.Bundles
 }
 
 // show makes it known. standing.mu is held, but for the start.
 func (a *assembly) show(ground inForce) {
-	s := &shown{inForce: ground, origin: policyOrigin(a.config), since: time.Now(), bundles: a.source.bundles}
-	if was := a.shown.Load(); was != nil && digestsOf(was.policy) == digestsOf(ground.policy) {
+	s := &shown{inForce: ground, origin: policyOrigin(a.config), since: time.Now(), bundles: a.source.Bundles}
+	if was := a.shown.Load(); was != nil && revision.DigestsOf(was.policy) == revision.DigestsOf(ground.policy) {
 		s.since = was.since
 	}
-	if a.source.state != nil && a.source.state.Candidate != nil {
-		s.stage = string(a.source.state.Candidate.Stage)
+	if a.source.State != nil && a.source.State.Candidate != nil {
+		s.stage = string(a.source.State.Candidate.Stage)
 	}
 	a.shown.Store(s)
 }
@@ -108,7 +109,7 @@ func (r *reloader) status(ctx context.Context) *gatewayStatus {
 		s.Ready = s.Ready && c.Err == nil
 	}
 	if in.bundles != nil {
-		s.Bundle, _ = in.bundles.kept.inForce() // doctor says what is wrong with the file
+		s.Bundle, _ = in.bundles.Kept.InForce() // doctor says what is wrong with the file
 	}
 	if ends := r.trialEnds.Load(); ends != 0 {
 		s.Trial = time.Unix(0, ends)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
 	"cordon/gateway/audit"
 	"cordon/policy"
@@ -92,7 +93,7 @@ func (a *app) why(ctx context.Context, code string, repair repairOptions) error 
 
 // explain asks the policy that decided e once more.
 func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explained) error {
-	engine, err := keptIn(c).open(digests{e.Decision.Revision, e.Decision.Data})
+	engine, err := revision.KeptIn(c).Open(revision.Digests{Policy: e.Decision.Revision, Data: e.Decision.Data})
 	if errors.Is(err, fs.ErrNotExist) {
 		out.Remark = notKept(c, e)
 		return nil
@@ -121,23 +122,23 @@ func explain(ctx context.Context, c *config.Config, e *audit.Entry, out *explain
 // notKept says why a decision cannot be explained, and that it stands all the same.
 func notKept(c *config.Config, e *audit.Entry) string {
 	return fmt.Sprintf("the policy that decided is not kept here any more: those that did not decide since %s may be removed (policy.keep is %s); what was recorded stands, "+
-		"and a backup of %s from that time has it", time.Now().Add(-c.Policy.Keep).Local().Format(time.DateOnly), c.Policy.Keep, keptIn(c).dir)
+		"and a backup of %s from that time has it", time.Now().Add(-c.Policy.Keep).Local().Format(time.DateOnly), c.Policy.Keep, revision.KeptIn(c).Dir)
 }
 
 // since says what has changed from the policy that decided to the one in use, or "".
 func since(c *config.Config, then *rego.Engine) string {
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return ""
 	}
-	now, err := granted(c)(f.current, nil)
+	now, err := granted(c)(f.Current, nil)
 	if err != nil || now.Revision()+now.Data() == then.Revision()+then.Data() {
 		return ""
 	}
 	x, err := ungranted(then, nil)
 	y, failed := ungranted(now, err)
 	if failed != nil || x.Revision()+x.Data() != y.Revision()+y.Data() {
-		if name := f.name(); name != "" {
+		if name := f.Name(); name != "" {
 			return name + " is in force now, another policy"
 		}
 		return "the policy has been edited since"

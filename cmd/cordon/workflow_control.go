@@ -13,13 +13,14 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 )
 
 // policyStep makes a step of a policy's way into force in the running gateway: a verb of the
 // control socket.
 func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMessage) (any, error) {
-	var s step
+	var s revision.Step
 	d := json.NewDecoder(bytes.NewReader(asked))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
@@ -37,12 +38,12 @@ func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMess
 		return nil, err
 	}
 	if s.Do != "status" && !s.Preview {
-		r.log.Info("step of a policy", "step", s.Do, "number", done.Number, "in_force", (&policySource{state: &done.State}).describe(), "ended", done.Ended)
+		r.log.Info("step of a policy", "step", s.Do, "number", done.Number, "in_force", (&revision.Source{State: &done.State}).Describe(), "ended", done.Ended)
 	}
 	return done, nil
 }
 
-func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepDone, err error) {
+func (r *reloader) makeStep(ctx context.Context, by string, s *revision.Step) (done revision.StepDone, err error) {
 	r.mu.Lock()
 	c := r.config
 	r.mu.Unlock()
@@ -51,7 +52,7 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepD
 	}
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
-	s.prove(ctx, c)
+	s.Prove(ctx, c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handedOver() {
@@ -60,12 +61,12 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepD
 	parts := r.parts
 	parts.standing.mu.Lock() // no grant begins meanwhile
 	defer parts.standing.mu.Unlock()
-	w := &workflow{
-		config: r.config, verifier: certs.NewVerifier(parts.certs, r.config.Identity.TrustDomain), source: parts.source,
-		by: byLocal(by), record: parts.record,
-		foresee: parts.foresee,
-		ready: func(next *policySource) (func() int, error) {
-			configured := inForce{next.current, next.candidate, parts.configured.devices}
+	w := &revision.Workflow{
+		Config: r.config, Verifier: certs.NewVerifier(parts.certs, r.config.Identity.TrustDomain), Source: parts.source,
+		By: revision.ByLocal(by), Record: parts.record,
+		Foresee: parts.foresee,
+		Ready: func(next *revision.Source) (func() int, error) {
+			configured := inForce{next.Current, next.Candidate, parts.configured.devices}
 			ground, err := parts.prepare(configured, parts.standing.ledger, parts.standing.damage)
 			return func() int {
 				parts.source, parts.configured = next, configured
@@ -73,8 +74,8 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *step) (done stepD
 			}, err
 		},
 	}
-	done, err = w.do(s)
-	parts.source = w.source // a number may have been given
+	done, err = w.Do(s)
+	parts.source = w.Source // a number may have been given
 	if err != nil {
 		return done, err
 	}
@@ -92,11 +93,11 @@ func approvalOff() error {
 }
 
 // makeStep has the running gateway make a step, or makes it here if none runs.
-func (a *app) makeStep(ctx context.Context, c *config.Config, s *step) (stepDone, error) {
+func (a *app) makeStep(ctx context.Context, c *config.Config, s *revision.Step) (revision.StepDone, error) {
 	if !c.Policy.Approval.Needed() {
-		return stepDone{}, approvalOff()
+		return revision.StepDone{}, approvalOff()
 	}
-	var done stepDone
+	var done revision.StepDone
 	err := askGateway(ctx, c.Gateway.State, "policy", s, &done, 2*reloadTimeout) // a reload may be going on
 	if errors.Is(err, errNoGateway) {
 		return makeStepHere(ctx, c, s)
@@ -105,15 +106,15 @@ func (a *app) makeStep(ctx context.Context, c *config.Config, s *step) (stepDone
 }
 
 // makeStepHere makes a step on the files of a gateway that does not run.
-func makeStepHere(ctx context.Context, c *config.Config, s *step) (done stepDone, err error) {
-	s.prove(ctx, c)
+func makeStepHere(ctx context.Context, c *config.Config, s *revision.Step) (done revision.StepDone, err error) {
+	s.Prove(ctx, c)
 	if s.Do == "status" {
-		f, err := openSource(c)
+		f, err := revision.Open(c)
 		if err != nil {
 			return done, err
 		}
-		if !f.begun {
-			return stepDone{Schema: "cordon.rollout/v1", Step: s.Do, State: *f.state}, nil
+		if !f.Begun {
+			return revision.StepDone{Schema: "cordon.rollout/v1", Step: s.Do, State: *f.State}, nil
 		}
 	}
 	log := slog.New(slog.DiscardHandler)
@@ -136,13 +137,13 @@ func makeStepHere(ctx context.Context, c *config.Config, s *step) (done stepDone
 		_, err := book.Append(ctx, e)
 		return err
 	}
-	f, err := openSource(c)
+	f, err := revision.Open(c)
 	if err != nil {
 		return done, err
 	}
-	if err := f.keep(c, operatorName(), record); err != nil {
+	if err := f.Keep(c, operatorName(), record); err != nil {
 		return done, err
 	}
-	w := &workflow{config: c, verifier: certs.NewVerifier(source, c.Identity.TrustDomain), source: f, by: byLocal(operatorName()), record: record}
-	return w.do(s)
+	w := &revision.Workflow{Config: c, Verifier: certs.NewVerifier(source, c.Identity.TrustDomain), Source: f, By: revision.ByLocal(operatorName()), Record: record}
+	return w.Do(s)
 }

@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"context"
@@ -11,20 +11,20 @@ import (
 	"cordon/policy/rego"
 )
 
-// testPolicy runs the policy's own tests; a failing one is an error.
-func testPolicy(ctx context.Context, c *config.Config) (rego.Results, error) {
-	if _, err := loadPolicy(c); err != nil { // for its better errors
+// Test runs the policy's own tests; a failing one is an error.
+func Test(ctx context.Context, c *config.Config) (rego.Results, error) {
+	if _, err := Load(c); err != nil { // for its better errors
 		return nil, err
 	}
 	results, err := rego.Test(ctx, c.Policy.Dir)
 	if err != nil {
 		return nil, err
 	}
-	return results, failedTests(c, results)
+	return results, Failed(c, results)
 }
 
-// failedTests is an error if one of the policy's tests failed.
-func failedTests(c *config.Config, results rego.Results) error {
+// Failed is an error if one of the policy's tests failed.
+func Failed(c *config.Config, results rego.Results) error {
 	n := results.Failed()
 	if n == 0 {
 		return nil
@@ -38,10 +38,10 @@ func failedTests(c *config.Config, results rego.Results) error {
 	return f
 }
 
-// provenPolicy loads a policy that has every patch the devices need and passes its own
+// Prove loads a policy that has every patch the devices need and passes its own
 // tests, and returns how many those are.
-func provenPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, error) {
-	engine, err := loadPolicy(c)
+func Prove(ctx context.Context, c *config.Config) (*rego.Engine, int, error) {
+	engine, err := Load(c)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -52,19 +52,19 @@ func provenPolicy(ctx context.Context, c *config.Config) (*rego.Engine, int, err
 // provenEngine sees that a policy has every patch the devices need and passes its own tests,
 // and returns how many those are.
 func provenEngine(ctx context.Context, c *config.Config, engine *rego.Engine) (int, error) {
-	if err := checkPatches(c, engine); err != nil {
+	if err := CheckPatches(c, engine); err != nil {
 		return 0, err
 	}
 	results, err := engine.Test(ctx) // of the very files that were loaded
 	if err == nil {
-		err = failedTests(c, results)
+		err = Failed(c, results)
 	}
-	return len(results), placed(err)
+	return len(results), Placed(err)
 }
 
-// checkPatches refuses a policy that lacks a patch which a device's profile names: the
+// CheckPatches refuses a policy that lacks a patch which a device's profile names: the
 // device would be thought guarded.
-func checkPatches(c *config.Config, engine *rego.Engine) error {
+func CheckPatches(c *config.Config, engine *rego.Engine) error {
 	have := engine.Patches()
 	for i := range c.Devices {
 		d := &c.Devices[i]
@@ -78,8 +78,8 @@ func checkPatches(c *config.Config, engine *rego.Engine) error {
 	return nil
 }
 
-// unsigned names the patches some device relies on that nobody signed off as they stand.
-func unsigned(c *config.Config, engine *rego.Engine) (names []string) {
+// Unsigned names the patches some device relies on that nobody signed off as they stand.
+func Unsigned(c *config.Config, engine *rego.Engine) (names []string) {
 	for _, p := range engine.Patches() {
 		if p.SignedOff == "" && slices.ContainsFunc(c.Devices, func(d config.Device) bool { return slices.Contains(d.Patches(), p.Name) }) {
 			names = append(names, p.Name)

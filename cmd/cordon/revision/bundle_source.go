@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 	"cordon/policy/rego"
 )
 
-// bundleSource is where bundles are offered. Nothing it returns is verified.
-type bundleSource interface {
+// BundleSource is where bundles are offered. Nothing it returns is verified.
+type BundleSource interface {
 	Fetch(ctx context.Context) (rego.Delivery, error)
 	Close()
 }
 
-// openBundleSource prepares to fetch; it reads files, and asks no server yet.
-func openBundleSource(b *config.Bundle, keys *rego.BundleKeys) (bundleSource, error) {
+// OpenBundleSource prepares to fetch; it reads files, and asks no server yet.
+func OpenBundleSource(b *config.Bundle, keys *rego.BundleKeys) (BundleSource, error) {
 	if !b.Remote() {
 		return localBundles(b.From), nil
 	}
@@ -65,9 +65,9 @@ func (l localBundles) Fetch(context.Context) (rego.Delivery, error) {
 		return rego.Delivery{}, fmt.Errorf("look for bundles: %w", err)
 	}
 	if !info.IsDir() {
-		return readDelivery(string(l))
+		return ReadDelivery(string(l))
 	}
-	names, err := filepath.Glob(filepath.Join(string(l), "*"+bundleExt))
+	names, err := filepath.Glob(filepath.Join(string(l), "*"+BundleExt))
 	if err != nil {
 		return rego.Delivery{}, fmt.Errorf("look for bundles in %q: %w", string(l), err)
 	}
@@ -81,15 +81,15 @@ func (l localBundles) Fetch(context.Context) (rego.Delivery, error) {
 		}
 	}
 	if best == "" {
-		return rego.Delivery{}, exit.Error{Code: "bundle.none", Exit: exit.NotFound, Message: fmt.Sprintf("no bundle (*%s) in %s", bundleExt, string(l)), Err: fs.ErrNotExist,
-			Try: []string{"copy NAME" + bundleExt + " and NAME" + bundleExt + rego.DetachedSuffix + " there"}}
+		return rego.Delivery{}, exit.Error{Code: "bundle.none", Exit: exit.NotFound, Message: fmt.Sprintf("no bundle (*%s) in %s", BundleExt, string(l)), Err: fs.ErrNotExist,
+			Try: []string{"copy NAME" + BundleExt + " and NAME" + BundleExt + rego.DetachedSuffix + " there"}}
 	}
-	return readDelivery(best)
+	return ReadDelivery(best)
 }
 
-// readDelivery reads a bundle and the detached signature beside it, if there is one. Both
+// ReadDelivery reads a bundle and the detached signature beside it, if there is one. Both
 // are read a byte beyond their limits, for whoever verifies them to see.
-func readDelivery(path string) (d rego.Delivery, err error) {
+func ReadDelivery(path string) (d rego.Delivery, err error) {
 	d.Name = path
 	if d.Bundle, err = readSome(path, rego.MaxBundle); err == nil {
 		d.Signature, err = readSome(path+rego.DetachedSuffix, rego.MaxDetached)

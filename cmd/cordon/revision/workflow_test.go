@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"bytes"
@@ -89,16 +89,16 @@ func (o *office) issue(t *testing.T, name string, r ca.Request) {
 }
 
 // open is the workflow as a process finds it that has just started.
-func (o *office) open(t *testing.T) *workflow {
+func (o *office) open(t *testing.T) *Workflow {
 	t.Helper()
-	f, err := openSource(o.c)
+	f, err := Open(o.c)
 	if err == nil {
-		err = f.keep(o.c, "test", o.record)
+		err = f.Keep(o.c, "test", o.record)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &workflow{config: o.c, verifier: certs.NewVerifier(o.source, o.c.Identity.TrustDomain), source: f, by: "local/test", record: o.record}
+	return &Workflow{Config: o.c, Verifier: certs.NewVerifier(o.source, o.c.Identity.TrustDomain), Source: f, By: "local/test", Record: o.record}
 }
 
 func (o *office) record(e audit.Entry) error {
@@ -127,51 +127,51 @@ func (o *office) edition(t *testing.T, name string) *rego.Engine {
 }
 
 // submission is a step as "policy submit" makes it, with one change to what is signed.
-func (o *office) submission(t *testing.T, w *workflow, who, name string, change func(*proposal)) *step {
+func (o *office) submission(t *testing.T, w *Workflow, who, name string, change func(*Proposal)) *Step {
 	t.Helper()
 	e := o.edition(t, name)
 	archive := e.ArchiveWithTests()
-	p := proposal{Gateway: o.c.ID(), digests: digestsOf(e), Archive: signed.Digest(archive), InForce: digestsOf(w.source.current), Why: "because", Tests: 1}
+	p := Proposal{Gateway: o.c.ID(), Digests: DigestsOf(e), Archive: signed.Digest(archive), InForce: DigestsOf(w.Source.Current), Why: "because", Tests: 1}
 	if change != nil {
 		change(&p)
 	}
-	words, err := signed.Sign(o.people[who], purposeSubmit, p)
+	words, err := signed.Sign(o.people[who], PurposeSubmit, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &step{Do: "submit", Signed: &words, Archive: archive}
+	return &Step{Do: "submit", Signed: &words, Archive: archive}
 }
 
 // opinion is a step as "policy approve" makes it, or "policy reject".
-func (o *office) opinion(t *testing.T, w *workflow, who, do string, number int, change func(*opinion)) *step {
+func (o *office) opinion(t *testing.T, w *Workflow, who, do string, number int, change func(*Opinion)) *Step {
 	t.Helper()
-	sub, err := readSubmission(o.c, number)
+	sub, err := ReadSubmission(o.c, number)
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := opinion{Gateway: o.c.ID(), Number: number, Proposal: signed.Digest(sub.Submitted.Words), InForce: digestsOf(w.source.current), Why: "well"}
+	said := Opinion{Gateway: o.c.ID(), Number: number, Proposal: signed.Digest(sub.Submitted.Words), InForce: DigestsOf(w.Source.Current), Why: "well"}
 	if change != nil {
 		change(&said)
 	}
-	words, err := signed.Sign(o.people[who], map[string]string{"approve": purposeApprove, "reject": purposeReject}[do], said)
+	words, err := signed.Sign(o.people[who], map[string]string{"approve": PurposeApprove, "reject": PurposeReject}[do], said)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &step{Do: do, Number: number, Signed: &words}
+	return &Step{Do: do, Number: number, Signed: &words}
 }
 
 // make makes a step and returns its error's code, "" if there is none.
-func (o *office) make(t *testing.T, w *workflow, s *step) (stepDone, string) {
+func (o *office) make(t *testing.T, w *Workflow, s *Step) (StepDone, string) {
 	t.Helper()
-	s.prove(t.Context(), o.c)
-	done, err := w.do(s)
+	s.Prove(t.Context(), o.c)
+	done, err := w.Do(s)
 	if err != nil {
 		return done, exit.Errors(err)[0].Code
 	}
 	return done, ""
 }
 
-func (o *office) must(t *testing.T, w *workflow, s *step) stepDone {
+func (o *office) must(t *testing.T, w *Workflow, s *Step) StepDone {
 	t.Helper()
 	done, code := o.make(t, w, s)
 	if code != "" {
@@ -231,37 +231,37 @@ func TestTwoPeople(t *testing.T) {
 	o := newOffice(t)
 	w := o.open(t)
 	refused := 0
-	refuse := func(name string, s *step, code string) {
+	refuse := func(name string, s *Step, code string) {
 		t.Helper()
-		before := *w.source.state
+		before := *w.Source.State
 		if _, got := o.make(t, w, s); got != code {
 			t.Errorf("%s: refused with %q, want %q", name, got, code)
 		}
-		if before.Last = w.source.state.Last; !reflect.DeepEqual(before, *w.source.state) {
+		if before.Last = w.Source.State.Last; !reflect.DeepEqual(before, *w.Source.State) {
 			t.Errorf("%s: changed what is in force", name)
 		}
 		refused++
 	}
-	roll := func(n int, stage rollout.Stage, devices ...string) *step {
-		return &step{Do: "rollout", Number: n, Stage: stage, Devices: devices}
+	roll := func(n int, stage rollout.Stage, devices ...string) *Step {
+		return &Step{Do: "rollout", Number: n, Stage: stage, Devices: devices}
 	}
 
 	refuse("a nurse submits", o.submission(t, w, "ito", "a", nil), "approval.role")
 	refuse("a program submits", o.submission(t, w, "robot", "a", nil), "approval.kind")
-	refuse("for another gateway", o.submission(t, w, "kim", "a", func(p *proposal) { p.Gateway = "ward.example/other" }), "submission.gateway")
-	refuse("compared with another policy", o.submission(t, w, "kim", "a", func(p *proposal) { p.InForce.Data = p.Data }), "submission.stale")
-	refuse("without a reason", o.submission(t, w, "kim", "a", func(p *proposal) { p.Why = " " }), "usage.reason")
-	refuse("a reason of two lines", o.submission(t, w, "kim", "a", func(p *proposal) { p.Why = "a\nrevision 9 by user/x: b" }), "usage.reason")
-	refuse("other digests", o.submission(t, w, "kim", "a", func(p *proposal) { p.Policy = p.InForce.Policy }), "submission.changed")
-	refuse("another number of tests", o.submission(t, w, "kim", "a", func(p *proposal) { p.Tests = 2 }), "failed")
+	refuse("for another gateway", o.submission(t, w, "kim", "a", func(p *Proposal) { p.Gateway = "ward.example/other" }), "submission.gateway")
+	refuse("compared with another policy", o.submission(t, w, "kim", "a", func(p *Proposal) { p.InForce.Data = p.Data }), "submission.stale")
+	refuse("without a reason", o.submission(t, w, "kim", "a", func(p *Proposal) { p.Why = " " }), "usage.reason")
+	refuse("a reason of two lines", o.submission(t, w, "kim", "a", func(p *Proposal) { p.Why = "a\nrevision 9 by user/x: b" }), "usage.reason")
+	refuse("other digests", o.submission(t, w, "kim", "a", func(p *Proposal) { p.Policy = p.InForce.Policy }), "submission.changed")
+	refuse("another number of tests", o.submission(t, w, "kim", "a", func(p *Proposal) { p.Tests = 2 }), "failed")
 	tampered := o.submission(t, w, "kim", "a", nil)
 	tampered.Archive = o.edition(t, "b").ArchiveWithTests()
 	refuse("other files", tampered, "submission.changed")
 	tampered = o.submission(t, w, "kim", "a", nil)
 	tampered.Signed.Words = bytes.Replace(tampered.Signed.Words, []byte(`"because"`), []byte(`"other"`), 1)
 	refuse("other words", tampered, "statement.refused")
-	refuse("nothing signed", &step{Do: "submit"}, "failed")
-	refuse("an unproven one", &step{Do: "nothing"}, "failed")
+	refuse("nothing signed", &Step{Do: "submit"}, "failed")
+	refuse("an unproven one", &Step{Do: "nothing"}, "failed")
 
 	first := o.submission(t, w, "kim", "a", nil)
 	if done := o.must(t, w, first); done.Number != 2 || done.Current.Number != 1 {
@@ -272,15 +272,15 @@ func TestTwoPeople(t *testing.T) {
 	refuse("approved by its author", o.opinion(t, w, "kim", "approve", 2, nil), "approval.role")
 	refuse("approved by a nurse", o.opinion(t, w, "ito", "approve", 2, nil), "approval.role")
 	refuse("approved by a program", o.opinion(t, w, "robot", "approve", 2, nil), "approval.kind")
-	refuse("another submission", o.opinion(t, w, "ada", "approve", 2, func(s *opinion) { s.Proposal = strings.Repeat("0", 64) }), "approval.other")
-	refuse("another number", o.opinion(t, w, "ada", "approve", 2, func(s *opinion) { s.Number = 3 }), "approval.other")
-	refuse("another gateway", o.opinion(t, w, "ada", "approve", 2, func(s *opinion) { s.Gateway = "" }), "approval.other")
-	refuse("to replace another", o.opinion(t, w, "ada", "approve", 2, func(s *opinion) { s.InForce.Policy = "" }), "approval.stale")
+	refuse("another submission", o.opinion(t, w, "ada", "approve", 2, func(s *Opinion) { s.Proposal = strings.Repeat("0", 64) }), "approval.other")
+	refuse("another number", o.opinion(t, w, "ada", "approve", 2, func(s *Opinion) { s.Number = 3 }), "approval.other")
+	refuse("another gateway", o.opinion(t, w, "ada", "approve", 2, func(s *Opinion) { s.Gateway = "" }), "approval.other")
+	refuse("to replace another", o.opinion(t, w, "ada", "approve", 2, func(s *Opinion) { s.InForce.Policy = "" }), "approval.stale")
 	rejection := o.opinion(t, w, "ada", "reject", 2, nil)
 	rejection.Do = "approve"
 	refuse("a rejection as an approval", rejection, "statement.refused")
-	refuse("no such submission", &step{Do: "approve", Number: 7}, "submission.unknown")
-	refuse("nothing signed", &step{Do: "approve", Number: 2}, "failed")
+	refuse("no such submission", &Step{Do: "approve", Number: 7}, "submission.unknown")
+	refuse("nothing signed", &Step{Do: "approve", Number: 2}, "failed")
 	restore := o.spoil(t, 2, ".tar", func(b []byte) []byte { b[600] ^= 1; return b })
 	refuse("approved, the files changed", o.opinion(t, w, "ada", "approve", 2, nil), "submission.changed")
 	refuse("rolled out, the files changed", roll(2, rollout.Shadow), "submission.changed")
@@ -332,14 +332,14 @@ func TestTwoPeople(t *testing.T) {
 
 	// An approval is for the revision it was given to replace.
 	o.must(t, w, o.opinion(t, w, "ada", "approve", 3, nil))
-	o.must(t, w, &step{Do: "rollback"})
+	o.must(t, w, &Step{Do: "rollback"})
 	refuse("approved to replace another", roll(3, rollout.All), "approval.stale")
-	o.must(t, w, &step{Do: "rollback", Number: 2})
+	o.must(t, w, &Step{Do: "rollback", Number: 2})
 	if done := o.must(t, w, roll(3, rollout.All)); done.Current.Number != 3 {
 		t.Errorf("back and forth, it is %+v", done.State)
 	}
-	refuse("back to what is in force", &step{Do: "rollback", Number: 3}, "rollout.current")
-	refuse("back to what never was", &step{Do: "rollback", Number: 9}, "rollout.never")
+	refuse("back to what is in force", &Step{Do: "rollback", Number: 3}, "rollout.current")
+	refuse("back to what never was", &Step{Do: "rollback", Number: 9}, "rollout.never")
 
 	// A revoked certificate approves nothing, and has approved nothing.
 	o.must(t, w, o.submission(t, w, "kim", "c", nil))
@@ -351,7 +351,7 @@ func TestTwoPeople(t *testing.T) {
 	o.must(t, w, roll(4, rollout.Shadow))
 	o.must(t, w, o.submission(t, w, "kim", "d", nil))
 	refuse("two at a time", roll(5, rollout.Shadow), "rollout.other")
-	o.must(t, w, &step{Do: "rollback"})
+	o.must(t, w, &Step{Do: "rollback"})
 	o.must(t, w, o.opinion(t, w, "kim", "reject", 4, nil))
 	refuse("rejected", roll(4, rollout.Shadow), "submission.rejected")
 	refuse("approved once it was rejected", o.opinion(t, w, "bob", "approve", 4, nil), "submission.rejected")
@@ -365,7 +365,7 @@ func TestTwoPeople(t *testing.T) {
 	for _, kind := range []audit.Kind{kindSubmit, kindApprove, kindReject, kindRollout, kindRollback} {
 		for _, note := range o.entries(t, kind) {
 			e := audit.Entry{Kind: kind, Note: note}
-			if s, ok := readHistory(&e); !ok || s.Done != (s.By != "") || s.Done && s.Number == 0 {
+			if s, ok := ReadHistory(&e); !ok || s.Done != (s.By != "") || s.Done && s.Number == 0 {
 				t.Errorf("history reads %q as %+v", note, s)
 			} else if !s.Done {
 				n++
@@ -375,16 +375,16 @@ func TestTwoPeople(t *testing.T) {
 	if n != refused-1 { // one was no step
 		t.Errorf("%d refused steps are recorded, %d were made", n, refused)
 	}
-	if again := o.open(t); !reflect.DeepEqual(*again.source.state, *w.source.state) {
-		t.Errorf("a restart finds %+v", again.source.state)
+	if again := o.open(t); !reflect.DeepEqual(*again.Source.State, *w.Source.State) {
+		t.Errorf("a restart finds %+v", again.Source.State)
 	}
 }
 
 // forged is a submission's record with an approval that one signed and the file says another
 // did.
-func forged(t *testing.T, o *office, w *workflow, text []byte, signer, says string) []byte {
+func forged(t *testing.T, o *office, w *Workflow, text []byte, signer, says string) []byte {
 	t.Helper()
-	var s submission
+	var s Submission
 	if err := json.Unmarshal(text, &s); err != nil {
 		t.Fatal(err)
 	}
@@ -406,41 +406,41 @@ func TestStopAnywhere(t *testing.T) {
 	w := o.open(t)
 	o.must(t, w, o.submission(t, w, "kim", "a", nil))
 	o.must(t, w, o.opinion(t, w, "ada", "approve", 2, nil))
-	o.must(t, w, &step{Do: "rollout", Number: 2, Stage: rollout.All})
+	o.must(t, w, &Step{Do: "rollout", Number: 2, Stage: rollout.All})
 	o.must(t, w, o.submission(t, w, "kim", "b", nil))
 
-	steps := []func(w *workflow) *step{
-		func(w *workflow) *step { return o.submission(t, w, "kim", "c", nil) },
-		func(w *workflow) *step { return o.opinion(t, w, "ada", "approve", 3, nil) },
-		func(*workflow) *step { return &step{Do: "rollout", Number: 3, Stage: rollout.Shadow} },
-		func(*workflow) *step {
-			return &step{Do: "rollout", Number: 3, Stage: rollout.Canary, Devices: []string{"mon-7"}}
+	steps := []func(w *Workflow) *Step{
+		func(w *Workflow) *Step { return o.submission(t, w, "kim", "c", nil) },
+		func(w *Workflow) *Step { return o.opinion(t, w, "ada", "approve", 3, nil) },
+		func(*Workflow) *Step { return &Step{Do: "rollout", Number: 3, Stage: rollout.Shadow} },
+		func(*Workflow) *Step {
+			return &Step{Do: "rollout", Number: 3, Stage: rollout.Canary, Devices: []string{"mon-7"}}
 		},
-		func(*workflow) *step { return &step{Do: "rollback"} },
-		func(*workflow) *step { return &step{Do: "rollout", Number: 3, Stage: rollout.All} },
-		func(*workflow) *step { return &step{Do: "rollback"} },
-		func(w *workflow) *step {
-			numbers, _ := submissions(o.c)
+		func(*Workflow) *Step { return &Step{Do: "rollback"} },
+		func(*Workflow) *Step { return &Step{Do: "rollout", Number: 3, Stage: rollout.All} },
+		func(*Workflow) *Step { return &Step{Do: "rollback"} },
+		func(w *Workflow) *Step {
+			numbers, _ := Submissions(o.c)
 			return o.opinion(t, w, "bob", "reject", slices.Max(numbers), nil)
 		},
 	}
 	// The points, in the order in which a step passes them; the last is not passed by all.
-	points := map[string]func(*workflow){
-		"before the log": func(w *workflow) { w.record = func(audit.Entry) error { panic(errPower) } },
-		"behind the log": func(w *workflow) { w.record = func(e audit.Entry) error { o.record(e); panic(errPower) } },
-		"behind the files": func(w *workflow) {
-			w.ready = func(*policySource) (func() int, error) { return func() int { panic(errPower) }, nil }
+	points := map[string]func(*Workflow){
+		"before the log": func(w *Workflow) { w.Record = func(audit.Entry) error { panic(errPower) } },
+		"behind the log": func(w *Workflow) { w.Record = func(e audit.Entry) error { o.record(e); panic(errPower) } },
+		"behind the files": func(w *Workflow) {
+			w.Ready = func(*Source) (func() int, error) { return func() int { panic(errPower) }, nil }
 		},
-		"the log is unwritable": func(w *workflow) { w.record = func(audit.Entry) error { return audit.ErrUnwritable } },
+		"the log is unwritable": func(w *Workflow) { w.Record = func(audit.Entry) error { return audit.ErrUnwritable } },
 	}
 	for i, next := range steps {
 		for name, stop := range points {
 			w := o.open(t)
-			before := *w.source.state
+			before := *w.Source.State
 			s := next(w)
 			stop(w)
 			died := interrupted(func() { o.make(t, w, s) })
-			after := *o.open(t).source.state
+			after := *o.open(t).Source.State
 			before.Last = after.Last // a number may be lost, never given twice
 			if !died && name != "the log is unwritable" && s.Do != "approve" && s.Do != "submit" && s.Do != "reject" {
 				t.Errorf("step %d, %s: it went on", i, name)
@@ -452,7 +452,7 @@ func TestStopAnywhere(t *testing.T) {
 				if reflect.DeepEqual(before, after) {
 					t.Errorf("step %d, %s: it is not made", i, name)
 				}
-				if err := rollout.Write(filepath.Join(o.c.Gateway.State, rolloutFile), before); err != nil { // to make it again
+				if err := rollout.Write(filepath.Join(o.c.Gateway.State, RolloutFile), before); err != nil { // to make it again
 					t.Fatal(err)
 				}
 			}
@@ -463,20 +463,20 @@ func TestStopAnywhere(t *testing.T) {
 		w := o.open(t)
 		o.must(t, w, next(w))
 	}
-	if got := short(*o.open(t).source.state); got != "2, past [1], undone [3]" {
+	if got := short(*o.open(t).Source.State); got != "2, past [1], undone [3]" {
 		t.Errorf("in the end it is %s", got)
 	}
-	if numbers, err := submissions(o.c); err != nil || len(numbers) < 3 {
+	if numbers, err := Submissions(o.c); err != nil || len(numbers) < 3 {
 		t.Errorf("submissions %v, %v", numbers, err)
 	}
 }
 
 // forget undoes a step about a submission, which passes no point behind the files.
-func forget(t *testing.T, o *office, s *step) {
+func forget(t *testing.T, o *office, s *Step) {
 	t.Helper()
 	n := s.Number
 	if s.Do == "submit" {
-		numbers, err := submissions(o.c)
+		numbers, err := Submissions(o.c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -485,7 +485,7 @@ func forget(t *testing.T, o *office, s *step) {
 		}
 		return
 	}
-	sub, err := readSubmission(o.c, n)
+	sub, err := ReadSubmission(o.c, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,7 +494,7 @@ func forget(t *testing.T, o *office, s *step) {
 	} else {
 		sub.Rejected = nil
 	}
-	if err := (&workflow{config: o.c}).write(sub); err != nil {
+	if err := (&Workflow{Config: o.c}).write(sub); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -533,9 +533,9 @@ func TestNothingToGuess(t *testing.T) {
 	o := newOffice(t)
 	w := o.open(t)
 	o.must(t, w, o.submission(t, w, "kim", "a", nil))
-	state := filepath.Join(o.c.Gateway.State, rolloutFile)
-	kept := keptIn(o.c).listing(digests{w.source.state.Current.Policy, w.source.state.Current.Data})
-	other := rego.FormatListing(w.source.current.Sources()[1:])
+	state := filepath.Join(o.c.Gateway.State, RolloutFile)
+	kept := KeptIn(o.c).listing(Digests{w.Source.State.Current.Policy, w.Source.State.Current.Data})
+	other := rego.FormatListing(w.Source.Current.Sources()[1:])
 	for name, c := range map[string]struct {
 		path string
 		text func([]byte) []byte // nil: removed
@@ -561,7 +561,7 @@ func TestNothingToGuess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openSource(o.c); err == nil {
+		if _, err := Open(o.c); err == nil {
 			t.Errorf("%s: it starts", name)
 		} else if f := exit.Errors(err)[0]; f.Code != c.code {
 			t.Errorf("%s: %s: %s, want %s", name, f.Code, f.Message, c.code)
@@ -570,7 +570,7 @@ func TestNothingToGuess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := openSource(o.c); err != nil {
+	if _, err := Open(o.c); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"cmp"
@@ -16,15 +16,15 @@ import (
 )
 
 // judge takes an approval or a rejection.
-func (w *workflow) judge(s *step) error {
-	sub, err := readSubmission(w.config, s.Number)
+func (w *Workflow) judge(s *Step) error {
+	sub, err := ReadSubmission(w.Config, s.Number)
 	if err != nil {
 		return err
 	}
 	if s.Signed == nil {
 		return errors.New("nothing is signed")
 	}
-	var o opinion
+	var o Opinion
 	if err := signed.Read(s.Signed.Words, &o); err != nil {
 		return err
 	}
@@ -35,14 +35,14 @@ func (w *workflow) judge(s *step) error {
 	if err != nil {
 		return err
 	}
-	if _, err := sub.open(w.config); err != nil {
+	if _, err := sub.Open(w.Config); err != nil {
 		return err
 	}
-	purpose, kind, target := purposeApprove, kindApprove, &sub.Approved
-	roles := w.config.Policy.Approval.Approvers
+	purpose, kind, target := PurposeApprove, kindApprove, &sub.Approved
+	roles := w.Config.Policy.Approval.Approvers
 	if s.Do == "reject" {
-		purpose, kind, target = purposeReject, kindReject, &sub.Rejected
-		roles = slices.Concat(roles, w.config.Policy.Approval.Authors)
+		purpose, kind, target = PurposeReject, kindReject, &sub.Rejected
+		roles = slices.Concat(roles, w.Config.Policy.Approval.Authors)
 	}
 	by, err := w.accept(s.Signed, purpose, roles)
 	switch {
@@ -53,16 +53,16 @@ func (w *workflow) judge(s *step) error {
 	case sub.Rejected != nil:
 		return rejectedFailure(sub)
 	}
-	if c := w.source.state.Candidate; s.Do == "reject" && c != nil && c.Number == s.Number {
+	if c := w.Source.State.Candidate; s.Do == "reject" && c != nil && c.Number == s.Number {
 		return exit.Error{Code: "rollout.other", Exit: exit.Conflict, Message: describeCandidate(c), Try: []string{"cordon policy rollback withdraws it; then reject it"}}
 	}
 	why := cmp.Or(o.Why, "no reason given")
 	if o.Why != "" || s.Do == "reject" {
-		if err := checkWhy(o.Why); err != nil {
+		if err := CheckWhy(o.Why); err != nil {
 			return err
 		}
 	}
-	if err := w.note(kind, s.Number, by, why+"; submitted by "+author, sub.proposal.digests); err != nil {
+	if err := w.note(kind, s.Number, by, why+"; submitted by "+author, sub.Proposal.Digests); err != nil {
 		return err
 	}
 	taken := *s.Signed
@@ -71,7 +71,7 @@ func (w *workflow) judge(s *step) error {
 	return w.write(sub)
 }
 
-func rejectedFailure(s *submission) error {
+func rejectedFailure(s *Submission) error {
 	return exit.Error{Code: "submission.rejected", Exit: exit.Conflict, Message: fmt.Sprintf("submission %d was rejected by %s", s.Number, s.Rejected.By), Try: []string{"cordon policy submit, again"}}
 }
 
@@ -81,12 +81,12 @@ func ownFailure(number int, by string) error {
 
 // about reports whether an opinion is about sub, on this gateway, and about replacing what
 // is in force.
-func (w *workflow) about(sub *submission, o *opinion) error {
-	current := w.source.state.Current
+func (w *Workflow) about(sub *Submission, o *Opinion) error {
+	current := w.Source.State.Current
 	switch {
-	case o.Gateway != w.config.ID() || o.Number != sub.Number || o.Proposal != signed.Digest(sub.Submitted.Words):
-		return exit.Error{Code: "approval.other", Exit: exit.Conflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, w.config.ID())}
-	case o.InForce != digests{current.Policy, current.Data}:
+	case o.Gateway != w.Config.ID() || o.Number != sub.Number || o.Proposal != signed.Digest(sub.Submitted.Words):
+		return exit.Error{Code: "approval.other", Exit: exit.Conflict, Message: fmt.Sprintf("what is signed is about another submission than %d of gateway %s", sub.Number, w.Config.ID())}
+	case o.InForce != Digests{current.Policy, current.Data}:
 		return exit.Error{Code: "approval.stale", Exit: exit.Conflict, Message: fmt.Sprintf("it was given to replace another policy than revision %d, which is in force now", current.Number),
 			Try: []string{fmt.Sprintf("look at the difference again: cordon policy approve %d", sub.Number)}}
 	}
@@ -94,8 +94,8 @@ func (w *workflow) about(sub *submission, o *opinion) error {
 }
 
 // accept says who makes a statement now. It must be a person in one of the roles.
-func (w *workflow) accept(s *signed.Words, purpose string, roles []string) (string, error) {
-	id, err := w.verifier.Accept(&s.Statement, purpose, sha256.Sum256(s.Words))
+func (w *Workflow) accept(s *signed.Words, purpose string, roles []string) (string, error) {
+	id, err := w.Verifier.Accept(&s.Statement, purpose, sha256.Sum256(s.Words))
 	if err != nil {
 		return "", signed.Refused(err)
 	}
@@ -104,36 +104,36 @@ func (w *workflow) accept(s *signed.Words, purpose string, roles []string) (stri
 
 // author says who submitted sub, as the signature has it, and whether a revocation of the
 // certificate would still be known.
-func (w *workflow) author(sub *submission) (by string, known bool, err error) {
-	id, known, err := w.verifier.Uphold(&sub.Submitted.Statement, purposeSubmit, sha256.Sum256(sub.Submitted.Words))
+func (w *Workflow) author(sub *Submission) (by string, known bool, err error) {
+	id, known, err := w.Verifier.Uphold(&sub.Submitted.Statement, PurposeSubmit, sha256.Sum256(sub.Submitted.Words))
 	if err != nil {
 		return "", false, signed.Refused(fmt.Errorf("what its author signed does not count: %w", err))
 	}
-	by, err = actor(id, w.config.Policy.Approval.Authors)
+	by, err = actor(id, w.Config.Policy.Approval.Authors)
 	return by, known, err
 }
 
 // approver says who approved sub, if that still counts: "" if nobody has.
-func (w *workflow) approver(sub *submission, author string) (string, error) {
+func (w *Workflow) approver(sub *Submission, author string) (string, error) {
 	if sub.Approved == nil {
 		return "", nil
 	}
 	again := []string{fmt.Sprintf("cordon policy approve %d, by somebody whose word counts", sub.Number), "cordon policy submit, again: without an approval it can be rolled out to narrow"}
-	id, known, err := w.verifier.Uphold(&sub.Approved.Statement, purposeApprove, sha256.Sum256(sub.Approved.Words))
+	id, known, err := w.Verifier.Uphold(&sub.Approved.Statement, PurposeApprove, sha256.Sum256(sub.Approved.Words))
 	switch {
 	case err != nil:
 		return "", exit.Error{Code: "approval.invalid", Exit: exit.Denied, Message: fmt.Sprintf("the approval of submission %d by %s does not count: %v", sub.Number, sub.Approved.By, err), Err: err, Try: again}
 	case !known:
 		return "", exit.Error{Code: "approval.old", Exit: exit.Denied, Message: fmt.Sprintf("the certificate that approved submission %d ended too long ago to know whether it was revoked", sub.Number), Try: again}
 	}
-	var o opinion
+	var o Opinion
 	if err := signed.Read(sub.Approved.Words, &o); err != nil {
 		return "", tampered(sub.Number, err)
 	}
 	if err := w.about(sub, &o); err != nil {
 		return "", err
 	}
-	by, err := actor(id, w.config.Policy.Approval.Approvers)
+	by, err := actor(id, w.Config.Policy.Approval.Approvers)
 	if err == nil && by == author {
 		err = ownFailure(sub.Number, by)
 	}

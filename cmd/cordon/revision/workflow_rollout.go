@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"errors"
@@ -14,8 +14,8 @@ import (
 )
 
 // rollOut brings a submission to a stage, or tells what that would end.
-func (w *workflow) rollOut(s *step) (ended int, would *foreseen, err error) {
-	sub, err := readSubmission(w.config, s.Number)
+func (w *Workflow) rollOut(s *Step) (ended int, would *Foreseen, err error) {
+	sub, err := ReadSubmission(w.Config, s.Number)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -35,41 +35,41 @@ func (w *workflow) rollOut(s *step) (ended int, would *foreseen, err error) {
 			Try: []string{fmt.Sprintf("cordon policy approve %d", s.Number), "cordon policy submit, again"}}
 	}
 	for _, id := range s.Devices {
-		if !slices.ContainsFunc(w.config.Devices, func(d config.Device) bool { return d.ID == id }) {
+		if !slices.ContainsFunc(w.Config.Devices, func(d config.Device) bool { return d.ID == id }) {
 			return 0, nil, exit.Error{Code: "device.unknown", Exit: exit.NotFound, Message: fmt.Sprintf("no device %.64q", id), Try: []string{"cordon device list"}}
 		}
 	}
-	r := rollout.Revision{Number: s.Number, Policy: sub.proposal.Policy, Data: sub.proposal.Data, Author: author, Approver: approver}
-	state, err := w.source.state.Advance(r, s.Stage, s.Devices)
+	r := rollout.Revision{Number: s.Number, Policy: sub.Proposal.Policy, Data: sub.Proposal.Data, Author: author, Approver: approver}
+	state, err := w.Source.State.Advance(r, s.Stage, s.Devices)
 	if err != nil {
 		return 0, nil, stepFailure(err)
 	}
-	engine, err := sub.open(w.config)
+	engine, err := sub.Open(w.Config)
 	if err != nil {
 		return 0, nil, err
 	}
 	if s.Preview {
-		if err := checkPatches(w.config, engine); err != nil || w.foresee == nil {
+		if err := CheckPatches(w.Config, engine); err != nil || w.Foresee == nil {
 			return 0, nil, err
 		}
-		would, err = w.foresee(w.reached(state, s.Number, engine))
+		would, err = w.Foresee(w.reached(state, s.Number, engine))
 		return 0, would, err
 	}
-	if err := keptIn(w.config).keep(engine); err != nil {
+	if err := KeptIn(w.Config).Keep(engine); err != nil {
 		return 0, nil, err
 	}
 	by := "approved by " + approver
 	if approver == "" {
 		by = "approved by nobody, so it only narrows"
 	}
-	text := fmt.Sprintf("%s; submitted by %s, %s", describeStage(s.Stage, s.Devices), author, by)
+	text := fmt.Sprintf("%s; submitted by %s, %s", DescribeStage(s.Stage, s.Devices), author, by)
 	ended, err = w.change(kindRollout, s.Number, text, state)
 	return ended, nil, err
 }
 
 // rollBack takes one step back, or goes back to revision to.
-func (w *workflow) rollBack(to int) (number, ended int, err error) {
-	was := w.source.state
+func (w *Workflow) rollBack(to int) (number, ended int, err error) {
+	was := w.Source.State
 	state, err := was.Rollback(to)
 	if err != nil {
 		return to, 0, stepFailure(err)
@@ -96,39 +96,39 @@ func stepFailure(err error) error {
 }
 
 // change makes ready what state says, records it, keeps it, and has it decide.
-func (w *workflow) change(kind audit.Kind, number int, text string, state rollout.State) (ended int, err error) {
-	next, err := openRevisions(w.config, state)
+func (w *Workflow) change(kind audit.Kind, number int, text string, state rollout.State) (ended int, err error) {
+	next, err := openRevisions(w.Config, state)
 	if err != nil {
 		return 0, err
 	}
 	enforce := func() int { return 0 }
-	if w.ready != nil {
-		if enforce, err = w.ready(next); err != nil {
+	if w.Ready != nil {
+		if enforce, err = w.Ready(next); err != nil {
 			return 0, err
 		}
 	}
-	decides := next.current
-	if next.candidate != nil {
-		decides = next.candidate
+	decides := next.Current
+	if next.Candidate != nil {
+		decides = next.Candidate
 	}
-	if err := w.note(kind, number, w.by, text, digestsOf(decides)); err != nil {
+	if err := w.note(kind, number, w.By, text, DigestsOf(decides)); err != nil {
 		return 0, err
 	}
 	if err := w.keep(state); err != nil {
 		return 0, err
 	}
-	w.source = next
+	w.Source = next
 	return enforce(), nil
 }
 
-func (w *workflow) keep(state rollout.State) error {
-	return rollout.Write(filepath.Join(w.config.Gateway.State, rolloutFile), state)
+func (w *Workflow) keep(state rollout.State) error {
+	return rollout.Write(filepath.Join(w.Config.Gateway.State, RolloutFile), state)
 }
 
 // reached is the source of a gateway that has come to state with a revision's engine; nothing is kept.
-func (w *workflow) reached(state rollout.State, number int, engine *rego.Engine) *policySource {
+func (w *Workflow) reached(state rollout.State, number int, engine *rego.Engine) *Source {
 	if state.Candidate == nil || state.Candidate.Number != number {
-		return &policySource{current: engine, state: &state}
+		return &Source{Current: engine, State: &state}
 	}
-	return &policySource{current: w.source.current, candidate: engine, state: &state}
+	return &Source{Current: w.Source.Current, Candidate: engine, State: &state}
 }

@@ -1,23 +1,23 @@
-package main
+package revision
 
-// foreseen is what a stage would do to live sessions if it came now.
-type foreseen struct {
+// Foreseen is what a stage would do to live sessions if it came now.
+type Foreseen struct {
 	Ends    int             `json:"ends"`    // sessions that would end
 	Live    int             `json:"live"`    // of so many
-	Classes []foreseenClass `json:"classes"` // of their devices
-	Such    []foreseenEnd   `json:"such_as"` // the first of each subject, device and operation
+	Classes []ForeseenClass `json:"classes"` // of their devices
+	Such    []ForeseenEnd   `json:"such_as"` // the first of each subject, device and operation
 	Older   bool            `json:"older"`   // sessions that stayed with an older process of the gateway are asked too, and not counted here
 }
 
-// foreseenClass is a class of devices with the sessions that would end there.
-type foreseenClass struct {
+// ForeseenClass is a class of devices with the sessions that would end there.
+type ForeseenClass struct {
 	Class   string   `json:"class"`
 	Ends    int      `json:"ends"`
 	Devices []string `json:"devices"`
 }
 
-// foreseenEnd is one session that would end.
-type foreseenEnd struct {
+// ForeseenEnd is one session that would end.
+type ForeseenEnd struct {
 	Subject   string `json:"subject"`
 	Device    string `json:"device"`
 	Service   string `json:"service"`

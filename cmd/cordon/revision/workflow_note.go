@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 )
 
 // note tells the log of a step that is about to be made.
-func (w *workflow) note(kind audit.Kind, number int, by, text string, of digests) error {
-	if err := w.record(audit.Entry{Kind: kind, Note: stepNote(number, by, text), Decision: policy.Decision{Revision: of.Policy, Data: of.Data}}); err != nil {
+func (w *Workflow) note(kind audit.Kind, number int, by, text string, of Digests) error {
+	if err := w.Record(audit.Entry{Kind: kind, Note: stepNote(number, by, text), Decision: policy.Decision{Revision: of.Policy, Data: of.Data}}); err != nil {
 		return fmt.Errorf("record the step, which is not made: %w", err)
 	}
 	return nil
@@ -25,10 +25,10 @@ func stepNote(number int, by, text string) string {
 	return fmt.Sprintf("revision %d by %s: %s", number, by, text)
 }
 
-// byLocal is how a user of this machine is named beside those who sign.
-func byLocal(name string) string { return "local/" + strings.ReplaceAll(name, " ", "-") }
+// ByLocal is how a user of this machine is named beside those who sign.
+func ByLocal(name string) string { return "local/" + strings.ReplaceAll(name, " ", "-") }
 
-func describeStage(stage rollout.Stage, devices []string) string {
+func DescribeStage(stage rollout.Stage, devices []string) string {
 	if stage != rollout.Canary {
 		return string(stage)
 	}
@@ -40,15 +40,15 @@ func describeStage(stage rollout.Stage, devices []string) string {
 
 // describeCandidate says how far a candidate has come.
 func describeCandidate(c *rollout.Candidate) string {
-	text := fmt.Sprintf("revision %d is at stage %s", c.Number, describeStage(c.Stage, c.Devices))
+	text := fmt.Sprintf("revision %d is at stage %s", c.Number, DescribeStage(c.Stage, c.Devices))
 	if c.Narrows() {
 		text += " and only narrows"
 	}
 	return text
 }
 
-// historyStep is a step for scripts.
-type historyStep struct {
+// HistoryStep is a step for scripts.
+type HistoryStep struct {
 	Time   time.Time `json:"time"`
 	Code   string    `json:"code"`
 	Step   string    `json:"step"`             // submit, approve, reject, rollout, rollback or start
@@ -63,15 +63,15 @@ type historyStep struct {
 // stepForm reads what stepNote and workflow.do write.
 var stepForm = regexp.MustCompile(`^(?:revision ([0-9]+) )?(?:by ([^ :]+)|refused): (.*)$`)
 
-func readHistory(e *audit.Entry) (historyStep, bool) {
+func ReadHistory(e *audit.Entry) (HistoryStep, bool) {
 	name, ok := strings.CutPrefix(string(e.Kind), "policy-")
 	if _, decides, starts := strings.Cut(e.Note, "; revision "); e.Kind == audit.KindStart && starts {
-		return historyStep{Time: e.Time.UTC(), Code: e.Code, Step: string(e.Kind), Done: true, Text: "revision " + decides, Policy: e.Decision.Revision, Data: e.Decision.Data}, true
+		return HistoryStep{Time: e.Time.UTC(), Code: e.Code, Step: string(e.Kind), Done: true, Text: "revision " + decides, Policy: e.Decision.Revision, Data: e.Decision.Data}, true
 	}
 	if !ok {
-		return historyStep{}, false
+		return HistoryStep{}, false
 	}
-	s := historyStep{Time: e.Time.UTC(), Code: e.Code, Step: name, Text: e.Note, Policy: e.Decision.Revision, Data: e.Decision.Data}
+	s := HistoryStep{Time: e.Time.UTC(), Code: e.Code, Step: name, Text: e.Note, Policy: e.Decision.Revision, Data: e.Decision.Data}
 	if m := stepForm.FindStringSubmatch(e.Note); m != nil {
 		s.Number, _ = strconv.Atoi(m[1])
 		s.By, s.Done, s.Text = m[2], m[2] != "", m[3]

@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"encoding/json"
@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	bundleDir   = "bundles" // inside gateway.state
+	BundleDir   = "bundles" // inside gateway.state
 	inForceFile = "in-force.json"
-	bundleExt   = ".tar.gz"
+	BundleExt   = ".tar.gz"
 
 	keptMost = 10 // bundles, to go back to by name
 )
 
-// keptBundles are the bundles that were in force here, each with its detached signature: the
+// KeptBundles are the bundles that were in force here, each with its detached signature: the
 // newest is what decides after a restart, whether or not their source can be reached.
-type keptBundles struct{ dir string }
+type KeptBundles struct{ Dir string }
 
-// chosen says which bundle decides, and below what no other is taken from the source.
-type chosen struct {
+// Chosen says which bundle decides, and below what no other is taken from the source.
+type Chosen struct {
 	Schema        string    `json:"schema"` // cordon.policy.bundle.inforce/v1
 	Revision      uint64    `json:"revision"`
 	Label         string    `json:"label,omitempty"`
@@ -42,13 +42,13 @@ type chosen struct {
 	HighestDigest string    `json:"highest_sha256"`
 }
 
-// inForce returns nil if no bundle was ever in force.
-func (k keptBundles) inForce() (*chosen, error) {
-	text, err := os.ReadFile(filepath.Join(k.dir, inForceFile))
+// InForce returns nil if no bundle was ever in force.
+func (k KeptBundles) InForce() (*Chosen, error) {
+	text, err := os.ReadFile(filepath.Join(k.Dir, inForceFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var in chosen
+	var in Chosen
 	if err == nil {
 		err = json.Unmarshal(text, &in)
 	}
@@ -56,45 +56,45 @@ func (k keptBundles) inForce() (*chosen, error) {
 		err = fmt.Errorf("revision %d of at most %d", in.Revision, in.Highest)
 	}
 	if err != nil {
-		return nil, exit.Error{Code: "bundle.state", Exit: exit.Checks, Message: fmt.Sprintf("read which bundle is in force from %q: %v", k.dir, err), Err: err,
+		return nil, exit.Error{Code: "bundle.state", Exit: exit.Checks, Message: fmt.Sprintf("read which bundle is in force from %q: %v", k.Dir, err), Err: err,
 			Try: []string{"restore gateway.state from its backup"}}
 	}
 	return &in, nil
 }
 
-func (k keptBundles) path(revision uint64) string {
-	return filepath.Join(k.dir, strconv.FormatUint(revision, 10)+bundleExt)
+func (k KeptBundles) path(revision uint64) string {
+	return filepath.Join(k.Dir, strconv.FormatUint(revision, 10)+BundleExt)
 }
 
-// delivery reads a kept bundle.
-func (k keptBundles) delivery(revision uint64) (rego.Delivery, error) {
-	d, err := readDelivery(k.path(revision))
+// Delivery reads a kept bundle.
+func (k KeptBundles) Delivery(revision uint64) (rego.Delivery, error) {
+	d, err := ReadDelivery(k.path(revision))
 	if errors.Is(err, fs.ErrNotExist) {
-		err = exit.Error{Code: "bundle.missing", Exit: exit.NotFound, Message: fmt.Sprintf("bundle revision %d is not kept in %s", revision, k.dir), Err: err,
+		err = exit.Error{Code: "bundle.missing", Exit: exit.NotFound, Message: fmt.Sprintf("bundle revision %d is not kept in %s", revision, k.Dir), Err: err,
 			Try: []string{"cordon policy bundle status shows which are", "cordon policy bundle load FILE --rollback-to " + strconv.FormatUint(revision, 10)}}
 	}
 	return d, err
 }
 
 // keep writes a bundle that is about to be in force.
-func (k keptBundles) keep(d rego.Delivery, b *rego.Bundle) error {
-	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+func (k KeptBundles) keep(d rego.Delivery, b *rego.Bundle) error {
+	if err := os.MkdirAll(k.Dir, 0o700); err != nil {
 		return fmt.Errorf("keep the bundle: %w", err)
 	}
 	path := k.path(b.Revision)
 	return errors.Join(disk.Write(path+rego.DetachedSuffix, d.Signature, 0o600), disk.Write(path, d.Bundle, 0o600))
 }
 
-// enter makes in the answer of inForce.
-func (k keptBundles) enter(in *chosen) error {
+// Enter makes in the answer of inForce.
+func (k KeptBundles) Enter(in *Chosen) error {
 	text, err := json.MarshalIndent(in, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := disk.Write(filepath.Join(k.dir, inForceFile), append(text, '\n'), 0o600); err != nil {
+	if err := disk.Write(filepath.Join(k.Dir, inForceFile), append(text, '\n'), 0o600); err != nil {
 		return err
 	}
-	for i, revision := range k.revisions() {
+	for i, revision := range k.Revisions() {
 		if i >= keptMost && revision != in.Revision {
 			os.Remove(k.path(revision)) // what stays only takes space
 			os.Remove(k.path(revision) + rego.DetachedSuffix)
@@ -103,11 +103,11 @@ func (k keptBundles) enter(in *chosen) error {
 	return nil
 }
 
-// revisions lists what is kept, the newest first.
-func (k keptBundles) revisions() (all []uint64) {
-	names, _ := filepath.Glob(filepath.Join(k.dir, "*"+bundleExt)) // the pattern is well formed
+// Revisions lists what is kept, the newest first.
+func (k KeptBundles) Revisions() (all []uint64) {
+	names, _ := filepath.Glob(filepath.Join(k.Dir, "*"+BundleExt)) // the pattern is well formed
 	for _, name := range names {
-		if n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), bundleExt), 10, 64); err == nil {
+		if n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), BundleExt), 10, 64); err == nil {
 			all = append(all, n)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 	"cordon/policy/rego"
 )
 
-func loadPolicy(c *config.Config) (*rego.Engine, error) {
+func Load(c *config.Config) (*rego.Engine, error) {
 	engine, err := rego.Load(c.Policy.Dir)
 	if problems, ok := errors.AsType[*rego.Problems](err); ok {
-		return nil, policyFailure(problems)
+		return nil, PolicyFailure(problems)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.Error{Code: "policy.missing", Message: fmt.Sprintf("open policy %q: no such folder", c.Policy.Dir), Exit: exit.NotFound,
@@ -24,14 +24,14 @@ func loadPolicy(c *config.Config) (*rego.Engine, error) {
 	return engine, err
 }
 
-// policyFailure shows the first fault with its place and the others below it.
-func policyFailure(problems *rego.Problems) error {
+// PolicyFailure shows the first fault with its place and the others below it.
+func PolicyFailure(problems *rego.Problems) error {
 	first := problems.List[0]
 	f := exit.Error{Code: first.Code, Message: first.Message, File: first.File, Line: first.Line, Col: first.Column, Exit: exit.Checks, Err: problems}
 	if first.Line == 0 && first.File != "" { // otherwise it stands below
 		f.Message = first.File + ": " + first.Message
 	}
-	f.Excerpt = excerpt(first.File, first.Line, first.Column)
+	f.Excerpt = Excerpt(first.File, first.Line, first.Column)
 	if first.Hint != "" {
 		f.Try = append(f.Try, first.Hint)
 	}
@@ -45,8 +45,8 @@ func policyFailure(problems *rego.Problems) error {
 	return f
 }
 
-// excerpt quotes a line of a policy file with a caret below the column.
-func excerpt(file string, line, column int) string {
+// Excerpt quotes a line of a policy file with a caret below the column.
+func Excerpt(file string, line, column int) string {
 	text, err := os.ReadFile(file)
 	lines := strings.Split(string(text), "\n")
 	if err != nil || line < 1 || line > len(lines) {
@@ -65,10 +65,10 @@ func excerpt(file string, line, column int) string {
 	return fmt.Sprintf("  %4d | %s\n       | %s^", line, lines[line-1], blank.String())
 }
 
-// placed gives faults of a policy their place, as loadPolicy does.
-func placed(err error) error {
+// Placed gives faults of a policy their place, as Load does.
+func Placed(err error) error {
 	if problems, ok := errors.AsType[*rego.Problems](err); ok {
-		return policyFailure(problems)
+		return PolicyFailure(problems)
 	}
 	return err
 }

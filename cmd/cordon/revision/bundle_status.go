@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"encoding/json"
@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// statusFile is what a running gateway tells of its bundles, inside bundleDir.
-const statusFile = "status.json"
+// StatusFile is what a running gateway tells of its bundles, inside BundleDir.
+const StatusFile = "status.json"
 
-// bundleStatus is how looking for bundles went since the gateway started.
-type bundleStatus struct {
+// BundleStatus is how looking for bundles went since the gateway started.
+type BundleStatus struct {
 	Asked       time.Time      `json:"asked"`       // when the source answered last; zero: never
 	Unreachable string         `json:"unreachable"` // why it does not answer at present; empty: it does
 	Refused     int            `json:"refused"`     // how many bundles were
-	Last        *bundleRefusal `json:"last_refused,omitempty"`
+	Last        *BundleRefusal `json:"last_refused,omitempty"`
 }
 
-// bundleRefusal is a bundle that was not taken.
-type bundleRefusal struct {
+// BundleRefusal is a bundle that was not taken.
+type BundleRefusal struct {
 	Time    time.Time `json:"time"`
 	From    string    `json:"from"`
 	Code    string    `json:"code"`
@@ -30,17 +30,17 @@ type bundleRefusal struct {
 	Pending bool      `json:"pending"` // it is still offered
 }
 
-// bundleTaken is the bundle in force, as a reload reports it.
-type bundleTaken struct {
+// BundleTaken is the bundle in force, as a reload reports it.
+type BundleTaken struct {
 	Revision uint64 `json:"revision"`
 	Label    string `json:"label,omitempty"`
 	Digest   string `json:"sha256"`
 	New      bool   `json:"new"` // since this reload
 }
 
-// status is what a running gateway told last; nothing if none ever ran.
-func (k keptBundles) status() (s bundleStatus, err error) {
-	text, err := os.ReadFile(filepath.Join(k.dir, statusFile))
+// Status is what a running gateway told last; nothing if none ever ran.
+func (k KeptBundles) Status() (s BundleStatus, err error) {
+	text, err := os.ReadFile(filepath.Join(k.Dir, StatusFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}

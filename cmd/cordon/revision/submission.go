@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"bytes"
@@ -23,9 +23,9 @@ import (
 
 // What somebody says of a policy, see certs.Statement. The digest is that of the words.
 const (
-	purposeSubmit  = "policy-submit"
-	purposeApprove = "policy-approve"
-	purposeReject  = "policy-reject"
+	PurposeSubmit  = "policy-submit"
+	PurposeApprove = "policy-approve"
+	PurposeReject  = "policy-reject"
 )
 
 // Bounds of what is submitted.
@@ -36,28 +36,28 @@ const (
 	maxArchive     = 40 << 20 // bytes of a policy with its tests
 )
 
-// digests name a policy.
-type digests struct {
+// Digests name a policy.
+type Digests struct {
 	Policy string `json:"policy"`
 	Data   string `json:"data"`
 }
 
-func digestsOf(e *rego.Engine) digests { return digests{e.Revision(), e.Data()} }
+func DigestsOf(e *rego.Engine) Digests { return Digests{e.Revision(), e.Data()} }
 
-// proposal is what an author signs. It holds for one gateway and for one policy in force:
+// Proposal is what an author signs. It holds for one gateway and for one policy in force:
 // what it changes is the difference to that.
-type proposal struct {
+type Proposal struct {
 	Gateway string `json:"gateway"` // trust domain and name
-	digests
+	Digests
 	Archive string        `json:"archive"` // SHA-256 of the files, tests included
-	InForce digests       `json:"in_force"`
+	InForce Digests       `json:"in_force"`
 	Why     string        `json:"why"`
 	Tests   int           `json:"tests"`  // that passed
-	Replay  *replayCounts `json:"replay"` // null if nothing was recorded yet
+	Replay  *ReplayCounts `json:"replay"` // null if nothing was recorded yet
 }
 
-// replayCounts is what a replay said to the author.
-type replayCounts struct {
+// ReplayCounts is what a replay said to the author.
+type ReplayCounts struct {
 	Since        time.Time `json:"since"`
 	Recorded     int64     `json:"recorded"`
 	NewlyAllowed int64     `json:"newly_allowed"`
@@ -66,28 +66,28 @@ type replayCounts struct {
 	NotReplayed  int64     `json:"not_replayed"`
 }
 
-// opinion is what an approver signs, or whoever rejects.
-type opinion struct {
+// Opinion is what an approver signs, or whoever rejects.
+type Opinion struct {
 	Gateway  string  `json:"gateway"`
 	Number   int     `json:"number"`
 	Proposal string  `json:"proposal"` // SHA-256 of the author's words
-	InForce  digests `json:"in_force"` // what it is to replace
+	InForce  Digests `json:"in_force"` // what it is to replace
 	Why      string  `json:"why"`
 }
 
-// submission is a policy that somebody wants in force.
-type submission struct {
+// Submission is a policy that somebody wants in force.
+type Submission struct {
 	Version   int           `json:"version"` // of this format: 1
 	Number    int           `json:"number"`
 	Submitted signed.Words  `json:"submitted"`
 	Approved  *signed.Words `json:"approved"`
 	Rejected  *signed.Words `json:"rejected"`
 
-	proposal proposal // the words of Submitted
+	Proposal Proposal `json:"-"` // the words of Submitted
 }
 
-// checkWhy wants a reason that fits a line of the log.
-func checkWhy(why string) error {
+// CheckWhy wants a reason that fits a line of the log.
+func CheckWhy(why string) error {
 	bad := ""
 	switch {
 	case strings.TrimSpace(why) == "":
@@ -103,12 +103,12 @@ func checkWhy(why string) error {
 }
 
 func submissionPath(c *config.Config, number int, ext string) string {
-	return filepath.Join(c.Gateway.State, submissionDir, strconv.Itoa(number)+ext)
+	return filepath.Join(c.Gateway.State, SubmissionDir, strconv.Itoa(number)+ext)
 }
 
-// readSubmission reads a submission's record. Who signed what is verified by whoever acts
+// ReadSubmission reads a submission's record. Who signed what is verified by whoever acts
 // on it.
-func readSubmission(c *config.Config, number int) (*submission, error) {
+func ReadSubmission(c *config.Config, number int) (*Submission, error) {
 	path := submissionPath(c, number, ".json")
 	text, err := disk.Read(path, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,11 +117,11 @@ func readSubmission(c *config.Config, number int) (*submission, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &submission{}
+	s := &Submission{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err = d.Decode(s); err == nil {
-		err = signed.Read(s.Submitted.Words, &s.proposal)
+		err = signed.Read(s.Submitted.Words, &s.Proposal)
 	}
 	switch {
 	case err != nil:
@@ -146,33 +146,33 @@ func tampered(number int, err error) error {
 	return exit.Error{Code: "submission.changed", Message: fmt.Sprintf("%s was changed since it was signed: %v", what, err), Exit: exit.Checks, Err: err, Try: []string{"find out who changed it", "submit the policy again"}}
 }
 
-// open opens the policy of s, if it is still what was signed.
-func (s *submission) open(c *config.Config) (*rego.Engine, error) {
+// Open opens the policy of s, if it is still what was signed.
+func (s *Submission) Open(c *config.Config) (*rego.Engine, error) {
 	archive, err := disk.Read(submissionPath(c, s.Number, ".tar"), maxArchive)
 	if err != nil {
 		return nil, tampered(s.Number, err)
 	}
-	return s.proposal.open(s.Number, archive)
+	return s.Proposal.open(s.Number, archive)
 }
 
 // open makes an engine of the proposal's files.
-func (p *proposal) open(number int, archive []byte) (*rego.Engine, error) {
+func (p *Proposal) open(number int, archive []byte) (*rego.Engine, error) {
 	if signed.Digest(archive) != p.Archive {
 		return nil, tampered(number, errors.New("its files are others"))
 	}
 	engine, err := rego.LoadArchive(archive)
 	if err != nil {
-		return nil, placed(err)
+		return nil, Placed(err)
 	}
-	if digestsOf(engine) != p.digests {
+	if DigestsOf(engine) != p.Digests {
 		return nil, tampered(number, errors.New("its digests are not those of its files"))
 	}
 	return engine, nil
 }
 
-// submissions returns the numbers of what was submitted, in order.
-func submissions(c *config.Config) ([]int, error) {
-	entries, err := os.ReadDir(filepath.Join(c.Gateway.State, submissionDir))
+// Submissions returns the numbers of what was submitted, in order.
+func Submissions(c *config.Config) ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(c.Gateway.State, SubmissionDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -188,8 +188,8 @@ func submissions(c *config.Config) ([]int, error) {
 	return numbers, nil
 }
 
-// status says in a word what became of s.
-func (s *submission) status() string {
+// Status says in a word what became of s.
+func (s *Submission) Status() string {
 	switch {
 	case s.Rejected != nil:
 		return "rejected"

@@ -1,4 +1,4 @@
-package main
+package revision
 
 import (
 	"context"
@@ -14,16 +14,16 @@ import (
 	"cordon/policy/rego"
 )
 
-// bundles are the signed policies of one gateway: where they are offered, whose signatures
+// Bundles are the signed policies of one gateway: where they are offered, whose signatures
 // they need, and which were taken.
-type bundles struct {
-	keys *rego.BundleKeys
-	kept keptBundles
-	from string
+type Bundles struct {
+	Keys *rego.BundleKeys
+	Kept KeptBundles
+	From string
 }
 
-// openBundles reads the keys that policy.bundle names.
-func openBundles(c *config.Config) (*bundles, error) {
+// OpenBundles reads the keys that policy.bundle names.
+func OpenBundles(c *config.Config) (*Bundles, error) {
 	b := &c.Policy.Bundle
 	key, err := os.ReadFile(b.Key)
 	if err != nil {
@@ -37,33 +37,33 @@ func openBundles(c *config.Config) (*bundles, error) {
 	if err != nil {
 		return nil, exit.Error{Code: "bundle.key", Exit: exit.Checks, Message: err.Error(), Err: err, Try: []string{"cordon policy bundle keygen makes keys of the right kinds"}}
 	}
-	return &bundles{keys, keptBundles{filepath.Join(c.Gateway.State, bundleDir)}, b.From}, nil
+	return &Bundles{keys, KeptBundles{filepath.Join(c.Gateway.State, BundleDir)}, b.From}, nil
 }
 
-// last opens the bundle in force, which was proven when it was taken; nil if there is none.
-func (b *bundles) last() (*rego.Bundle, error) {
-	in, err := b.kept.inForce()
+// Last opens the bundle in force, which was proven when it was taken; nil if there is none.
+func (b *Bundles) Last() (*rego.Bundle, error) {
+	in, err := b.Kept.InForce()
 	if in == nil || err != nil {
 		return nil, err
 	}
-	d, err := b.kept.delivery(in.Revision)
+	d, err := b.Kept.Delivery(in.Revision)
 	if err != nil {
 		return nil, err
 	}
-	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Time{})
+	opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.Keys, time.Time{})
 	if err == nil && opened.Digest != in.Digest {
 		err = exit.Error{Code: "bundle.state", Exit: exit.Checks, Message: fmt.Sprintf("%s is not the bundle that was in force: its SHA-256 is %.16s…, not %.16s…", d.Name, opened.Digest, in.Digest)}
 	}
-	return opened, placed(err)
+	return opened, Placed(err)
 }
 
-// open verifies a delivery and holds it against what was taken before: is it news? rollback
+// Open verifies a delivery and holds it against what was taken before: is it news? rollback
 // names an older revision to go back to; 0 is none.
-func (b *bundles) open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, news bool, err error) {
-	if opened, err = rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.keys, time.Now()); err != nil {
-		return nil, false, placed(err)
+func (b *Bundles) Open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, news bool, err error) {
+	if opened, err = rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.Keys, time.Now()); err != nil {
+		return nil, false, Placed(err)
 	}
-	in, err := b.kept.inForce()
+	in, err := b.Kept.InForce()
 	if err != nil {
 		return nil, false, err
 	}
@@ -87,39 +87,39 @@ func (b *bundles) open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, n
 		Try: []string{"cordon policy bundle load FILE --rollback-to " + strconv.FormatUint(opened.Revision, 10), "or build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
 }
 
-// prove sees that a bundle has the patches which devices need, and that its tests pass. It
+// Prove sees that a bundle has the patches which devices need, and that its tests pass. It
 // returns how many those are.
-func (b *bundles) prove(ctx context.Context, c *config.Config, d rego.Delivery, opened *rego.Bundle) (int, error) {
+func (b *Bundles) Prove(ctx context.Context, c *config.Config, d rego.Delivery, opened *rego.Bundle) (int, error) {
 	there := *c
 	there.Policy.Dir = d.Name // where messages say it is
 	return provenEngine(ctx, &there, opened.Engine)
 }
 
-// take keeps an opened bundle and makes it the one that decides after a restart.
-func (b *bundles) take(d rego.Delivery, opened *rego.Bundle) error {
-	was, err := b.kept.inForce()
+// Take keeps an opened bundle and makes it the one that decides after a restart.
+func (b *Bundles) Take(d rego.Delivery, opened *rego.Bundle) error {
+	was, err := b.Kept.InForce()
 	if err != nil {
 		return err
 	}
-	in := &chosen{Schema: "cordon.policy.bundle.inforce/v1", Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, Made: opened.Made,
+	in := &Chosen{Schema: "cordon.policy.bundle.inforce/v1", Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, Made: opened.Made,
 		From: d.Name, Taken: time.Now().UTC().Truncate(time.Second), Highest: opened.Revision, HighestDigest: opened.Digest}
 	if was != nil && was.Highest > in.Highest {
 		in.Highest, in.HighestDigest = was.Highest, was.HighestDigest
 	}
-	if err := b.kept.keep(d, opened); err != nil {
+	if err := b.Kept.keep(d, opened); err != nil {
 		return err
 	}
-	return b.kept.enter(in)
+	return b.Kept.Enter(in)
 }
 
-// rolledBackFrom reports whether somebody went back from this bundle to an older one.
-func (b *bundles) rolledBackFrom(opened *rego.Bundle) bool {
-	in, err := b.kept.inForce()
+// RolledBackFrom reports whether somebody went back from this bundle to an older one.
+func (b *Bundles) RolledBackFrom(opened *rego.Bundle) bool {
+	in, err := b.Kept.InForce()
 	return err != nil || in != nil && in.Highest > in.Revision && opened.Revision == in.Highest
 }
 
-// unreachable says that a source did not answer.
-func unreachable(err error) error {
+// Unreachable says that a source did not answer.
+func Unreachable(err error) error {
 	if _, said := errors.AsType[exit.Error](err); said {
 		return err
 	}
