@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
@@ -166,7 +167,7 @@ func (a *app) testAlarm(ctx context.Context) error {
 	if len(channels) == 0 {
 		return exit.Error{Code: "alarm.none", Message: "no channel is configured", Exit: exit.NotFound, Try: []string{"alarms: { syslog: \"unix:///dev/log\" } in " + a.config()}}
 	}
-	al := newAlarm(c, "test", alarm.Notice, "a test by "+operatorName()+": nothing is amiss")
+	al := newAlarm(c, "test", alarm.Notice, "a test by "+control.Operator()+": nothing is amiss")
 	var list []told
 	for _, channel := range channels {
 		ctx, cancel := context.WithTimeout(ctx, alarm.SendTimeout)

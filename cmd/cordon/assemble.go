@@ -17,6 +17,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
@@ -157,7 +158,7 @@ func (a *assembly) own() error {
 		return err
 	}
 	a.owned.Go(func() { a.followLog(ctx) })
-	return a.source.Keep(a.config, operatorName(), a.record)
+	return a.source.Keep(a.config, control.Operator(), a.record)
 }
 
 // giveUp is the opposite of own. What is in the log is durable then, and another process may open it.

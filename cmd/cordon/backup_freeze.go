@@ -18,6 +18,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
@@ -66,7 +67,7 @@ func (r *reloader) answerBackup(_ context.Context, by string, asked json.RawMess
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handedOver() {
-		return nil, errMoved
+		return nil, control.ErrMoved
 	}
 	emergencies, standing := r.parts.emergencies, r.parts.standing
 	emergencies.mu.Lock()
@@ -83,8 +84,8 @@ func (r *reloader) answerBackup(_ context.Context, by string, asked json.RawMess
 // audit log keeps one from starting meanwhile.
 func (a *app) freezeState(ctx context.Context, c *config.Config, q *freezeRequest) (*frozen, error) {
 	f := &frozen{}
-	err := askGateway(ctx, c.Gateway.State, "backup", q, f, 2*reloadTimeout) // a reload may be going on
-	if !errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, c.Gateway.State, "backup", q, f, 2*reloadTimeout) // a reload may be going on
+	if !errors.Is(err, control.ErrNoGateway) {
 		return f, err
 	}
 	if err := ownState(c); err != nil {
@@ -94,7 +95,7 @@ func (a *app) freezeState(ctx context.Context, c *config.Config, q *freezeReques
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
-	f, err = freeze(c, log, q, operatorName())
+	f, err = freeze(c, log, q, control.Operator())
 	return f, errors.Join(err, log.Close())
 }
 
@@ -105,8 +106,8 @@ func ownState(c *config.Config) error {
 		return err
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && s.Uid != 0 {
-		return exit.Error{Code: "backup.user", Exit: exit.Usage, Message: fmt.Sprintf("no gateway runs, and its state belongs to %s: what root writes there %[1]s could not read", userName(int(s.Uid))),
-			Try: []string{fmt.Sprintf("sudo -u %s cordon backup …, with a FILE where %[1]s may write", userName(int(s.Uid))), "start the gateway first"}}
+		return exit.Error{Code: "backup.user", Exit: exit.Usage, Message: fmt.Sprintf("no gateway runs, and its state belongs to %s: what root writes there %[1]s could not read", control.UserName(int(s.Uid))),
+			Try: []string{fmt.Sprintf("sudo -u %s cordon backup …, with a FILE where %[1]s may write", control.UserName(int(s.Uid))), "start the gateway first"}}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
@@ -182,8 +183,8 @@ func deviceIDs(c *config.Config) (ids []string) {
 
 // askEmergency asks the running gateway.
 func (a *app) askEmergency(ctx context.Context, c *config.Config, r *emergencyRequest, done *emergencyAnswer) error {
-	err := askGateway(ctx, c.Gateway.State, "emergency", r, done, reloadTimeout)
-	if errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, c.Gateway.State, "emergency", r, done, reloadTimeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	return err

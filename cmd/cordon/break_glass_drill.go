@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
 )
@@ -65,8 +66,8 @@ func (a *app) drill(ctx context.Context, device string, by *badge) error {
 	}
 	a.remark("waiting for the channels to deliver, %v at most …", drillTimeout)
 	var done drillAnswer
-	err = askGateway(ctx, c.Gateway.State, "drill", r, &done, reloadTimeout)
-	if errors.Is(err, errNoGateway) {
+	err = control.Ask(ctx, c.Gateway.State, "drill", r, &done, reloadTimeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/home"
 )
 
@@ -48,8 +49,8 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 	}
 	r := emergencyRequest{Do: "seal", Make: n, Need: need}
 	var done emergencyAnswer
-	err = askGateway(ctx, c.Gateway.State, "emergency", &r, &done, reloadTimeout)
-	if errors.Is(err, errNoGateway) {
+	err = control.Ask(ctx, c.Gateway.State, "emergency", &r, &done, reloadTimeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		done.Codes, err = a.sealHere(c, &r)
 	}
 	if err != nil {
@@ -79,6 +80,6 @@ func (a *app) sealHere(c *config.Config, r *emergencyRequest) ([]string, error) 
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
-	codes, err := sealCodes(c.Gateway.State, recordIn(log), r, operatorName(), time.Now())
+	codes, err := sealCodes(c.Gateway.State, recordIn(log), r, control.Operator(), time.Now())
 	return codes, errors.Join(err, log.Close())
 }

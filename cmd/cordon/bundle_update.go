@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
@@ -119,7 +120,7 @@ func (r *reloader) update(ctx context.Context, polled bool) (reloaded, error) {
 		return reloaded{}, nil
 	}
 	done, err := r.offer(ctx, d, 0)
-	if ctx.Err() != nil || errors.Is(err, errMoved) {
+	if ctx.Err() != nil || errors.Is(err, control.ErrMoved) {
 		return done, err // broken off, which says nothing about the bundle
 	}
 	counts := u.counts(this, failureCode(err), polled)
@@ -170,7 +171,7 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handedOver() {
-		return done, errMoved
+		return done, control.ErrMoved
 	}
 	if err := revision.CheckPatches(r.config, opened.Engine); err != nil { // meanwhile it may be another
 		return done, err
@@ -208,14 +209,14 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if r.handedOver() {
-		return nil, errMoved
+		return nil, control.ErrMoved
 	}
 	d, err := u.Kept.Handed(o.From + ", loaded by " + by)
 	if err != nil {
 		return nil, err
 	}
 	done, err := r.offer(ctx, d, o.Rollback)
-	if !errors.Is(err, errMoved) {
+	if !errors.Is(err, control.ErrMoved) {
 		r.parts.outcomes.note(fromBundle, err)
 		r.refuseBundle(d, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
@@ -46,7 +47,7 @@ func (a *assembly) answerDrill(ctx context.Context, by string, asked json.RawMes
 		return nil, fmt.Errorf("read what is asked of a drill: %w", err)
 	}
 	if a.standing.moved() {
-		return nil, errMoved
+		return nil, control.ErrMoved
 	}
 	done := drillAnswer{Schema: "cordon.break_glass.drill/v1", Channels: []told{}}
 	e := audit.Entry{Kind: audit.KindBreakGlassDrill, Note: "DRILL: nothing is opened, and nobody has to act; asked for by " + by}

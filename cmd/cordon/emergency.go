@@ -17,6 +17,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
@@ -97,7 +98,7 @@ func (m *emergencies) do(ctx context.Context, r *emergencyRequest, by string, no
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.standing.moved() {
-			return answer, errMoved
+			return answer, control.ErrMoved
 		}
 		answer.Codes, err = sealCodes(m.config.Gateway.State, m.standing.record, r, by, now)
 		return answer, err
@@ -110,7 +111,7 @@ func (m *emergencies) do(ctx context.Context, r *emergencyRequest, by string, no
 	default:
 		return answer, fmt.Errorf("%.20q is nothing to do with break-glass", r.Do)
 	}
-	if err != nil && !errors.Is(err, errMoved) {
+	if err != nil && !errors.Is(err, control.ErrMoved) {
 		m.refused(r, by, err)
 	}
 	return answer, err
@@ -162,7 +163,7 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.standing.moved() { // before a code is used up
-		return answer, errMoved
+		return answer, control.ErrMoved
 	}
 	f, err := m.fact(&r.Opening, now)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/handover"
 )
@@ -116,7 +117,7 @@ func (r *reloader) heritage() (files []*os.File, names []string, err error) {
 		}
 	}
 	if err == nil {
-		pass(controlName, r.control.listener)
+		pass(control.Name, r.control.Listener)
 	}
 	if err == nil && r.metrics.listener != nil {
 		pass(r.metrics.name(), r.metrics.listener)
@@ -170,7 +171,7 @@ func (r *reloader) give(ctx context.Context, heir *handover.Successor, files []*
 	r.parts.log.Pass(heir)
 	r.heir.Store(heir)
 	standing.given = true
-	r.control.hush()
+	r.control.Hush()
 	r.running.Go(r.metrics.hush) // it waits for who has asked
 	r.systemd.tell(fmt.Sprintf("MAINPID=%d", heir.PID()))
 	if err := heir.Lead(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 
 	"github.com/spf13/cobra"
@@ -45,8 +46,8 @@ type health struct {
 
 func (a *app) health(ctx context.Context) error {
 	var now health
-	err := askGateway(ctx, a.state(), "health", nil, &now, 2*healthTimeout)
-	if errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, a.state(), "health", nil, &now, 2*healthTimeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		return exit.Error{Code: "health.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", a.state()), Exit: exit.Unreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
@@ -171,8 +172,8 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 		return err
 	}
 	var done reloaded
-	err = askGateway(ctx, c.Gateway.State, "bundle", revision.BundleOrder{From: d.Name, Rollback: rollback}, &done, 2*reloadTimeout)
-	if errors.Is(err, errNoGateway) {
+	err = control.Ask(ctx, c.Gateway.State, "bundle", revision.BundleOrder{From: d.Name, Rollback: rollback}, &done, 2*reloadTimeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		return a.loadWithoutGateway(ctx, c, b, d, opened)
 	}
 	if err != nil {
@@ -212,7 +213,7 @@ func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *revis
 	if was, err := b.Last(); err == nil && was != nil {
 		done.OldPolicy, done.OldData = was.Engine.Revision(), was.Engine.Data()
 	}
-	e := audit.Entry{Kind: audit.KindReload, Note: done.note() + "; loaded by " + operatorName() + " for the next start"}
+	e := audit.Entry{Kind: audit.KindReload, Note: done.note() + "; loaded by " + control.Operator() + " for the next start"}
 	e.Decision.Revision, e.Decision.Data = done.Policy, done.Data
 	if err := recordIn(log)(e); err != nil {
 		return fmt.Errorf("record the bundle: %w", err)

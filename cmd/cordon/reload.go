@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
@@ -100,8 +101,8 @@ func (a *app) showReloaded(done *reloaded) error {
 // askChange asks the gateway whose state directory this is. What it refuses has exit code 8, or
 // 4 if there is nothing to be done.
 func askChange(ctx context.Context, state, verb string, q, done any) error {
-	err := askGateway(ctx, state, verb, q, done, 2*reloadTimeout) // another change may be going on
-	if errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, state, verb, q, done, 2*reloadTimeout) // another change may be going on
+	if errors.Is(err, control.ErrNoGateway) {
 		err = exit.Error{Code: "reload.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", state), Exit: exit.Unreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
@@ -162,7 +163,7 @@ func (r *reloader) change(ctx context.Context, name string, do change, q changeR
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handedOver() {
-		return reloaded{}, errMoved
+		return reloaded{}, control.ErrMoved
 	}
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
@@ -35,7 +36,7 @@ type reloader struct {
 	lifeline  *os.File              // what keeps the segment helper alive; nil: it is not ours
 	following sync.WaitGroup        // old
 
-	control *control
+	control *control.Server
 	signals chan os.Signal
 	serving context.Context
 	leave   context.CancelFunc // ends serving
@@ -86,18 +87,18 @@ func prepare(ctx context.Context, file string, keep segment.Keeper, old *handove
 	}
 	var taken net.Listener
 	if old != nil {
-		if taken, err = old.Listener(controlName); err != nil {
+		if taken, err = old.Listener(control.Name); err != nil {
 			return nil, err
 		}
 	}
 	if r.updates, err = openUpdates(parts); err == nil {
-		if r.control, err = openControl(r.config.Gateway.State, taken, log); err != nil && r.updates != nil {
+		if r.control, err = control.Listen(r.config.Gateway.State, taken, log); err != nil && r.updates != nil {
 			r.updates.source.Close()
 		}
 	}
 	if err == nil {
 		if r.metrics, err = openMetrics(&r.config.Metrics, old); err != nil {
-			r.control.close(old == nil)
+			r.control.Close(old == nil)
 		}
 	}
 	if err != nil {
@@ -127,7 +128,7 @@ func (r *reloader) begin(serving context.Context, leave context.CancelFunc) {
 		r.follow()
 	}
 	signal.Notify(r.signals, syscall.SIGHUP)
-	r.control.serve(r.verbs())
+	r.control.Serve(r.verbs())
 	r.metrics.serve(r.source(), r.log)
 	r.running.Go(func() { r.followSignals(ctx) })
 	r.running.Go(func() { r.parts.standing.follow(ctx) })
@@ -148,7 +149,7 @@ func (r *reloader) end() {
 	}
 	signal.Stop(r.signals)
 	r.stop()
-	r.control.hush()
+	r.control.Hush()
 	r.metrics.hush()
 	if r.old != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), r.config.Limits.DrainTimeout+drainSlack)
@@ -169,7 +170,7 @@ const drainSlack = 5 * time.Second
 
 // close gives up what prepare opened besides the parts.
 func (r *reloader) close() {
-	r.control.close(!r.handedOver() && r.parts.log.Mine())
+	r.control.Close(!r.handedOver() && r.parts.log.Mine())
 	r.metrics.close(!r.handedOver())
 	if r.updates != nil {
 		r.updates.source.Close()
@@ -198,12 +199,12 @@ type changeRequest struct {
 }
 
 // verbs are what a running gateway is asked for over the control socket.
-func (r *reloader) verbs() map[string]verb {
+func (r *reloader) verbs() map[string]control.Verb {
 	changes := map[string]change{"reload": r.refresh}
 	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
 		changes[name] = func(ctx context.Context, q changeRequest) (reloaded, error) { return r.change(ctx, name, do, q) }
 	}
-	verbs := map[string]verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup, "status": r.answerStatus, "drill": r.parts.answerDrill}
+	verbs := map[string]control.Verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup, "status": r.answerStatus, "drill": r.parts.answerDrill}
 	for name, do := range changes {
 		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
 			var q changeRequest

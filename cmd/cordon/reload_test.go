@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/deploy/dimse"
 )
@@ -56,7 +57,7 @@ func reloadsRefused(t *testing.T, cordon string) {
 		t.Fatal(err)
 	}
 	defer blocker.Close()
-	if info, err := os.Stat(filepath.Join(s.gw(), "state", controlName)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(s.gw(), "state", control.Name)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the control socket is open to others: %v, %v", info.Mode(), err)
 	}
 	if out := s.must(t, "reload", "--dir", s.gw()); !strings.HasPrefix(out, "nothing has changed") {
@@ -185,7 +186,7 @@ func sessionsEnded(t *testing.T, cordon string) {
 	if code := d.stop(t); code != exit.Done {
 		t.Errorf("the gateway exited with %d", code)
 	}
-	if _, err := os.Lstat(filepath.Join(s.gw(), "state", controlName)); err == nil {
+	if _, err := os.Lstat(filepath.Join(s.gw(), "state", control.Name)); err == nil {
 		t.Error("the control socket is left behind")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
@@ -237,7 +238,7 @@ func (r *restoring) continueLog() (entry int64, err error) {
 	ctx, cancel := recordTimeout()
 	defer cancel()
 	x := r.backup
-	note := fmt.Sprintf("restored by %s from a backup of %s up to entry %d, made by %s", operatorName(), stamp(x.Made), x.Log.Entries-1, x.By)
+	note := fmt.Sprintf("restored by %s from a backup of %s up to entry %d, made by %s", control.Operator(), stamp(x.Made), x.Log.Entries-1, x.By)
 	if r.lost.Log != "" {
 		note += "; of the log that was in its place: " + r.lost.Log
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/policy/rollout"
@@ -174,7 +175,7 @@ func (s *hospital) refusedSteps(t *testing.T) {
 		t.Errorf("in force is revision %d", done.Current.Number)
 	}
 	// Whoever is not the gateway's user has no control socket; whoever is may send anything.
-	c, err := net.Dial("unix", filepath.Join(s.gw(), "state", controlName))
+	c, err := net.Dial("unix", filepath.Join(s.gw(), "state", control.Name))
 	if err != nil { // a path may be too long
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/gateway"
@@ -50,7 +51,7 @@ func (s *standing) do(r *accessRequest, by string, now time.Time) (accessAnswer,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.given {
-		return accessAnswer{}, errMoved
+		return accessAnswer{}, control.ErrMoved
 	}
 	if s.damage != nil {
 		return accessAnswer{}, unreadable(s.path, s.damage)
@@ -99,7 +100,7 @@ func (s *standing) apply(now time.Time, change func(access.Ledger) (access.Ledge
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.given {
-		return f, done, errMoved
+		return f, done, control.ErrMoved
 	}
 	if s.damage != nil {
 		return f, done, unreadable(s.path, s.damage)
@@ -198,13 +199,13 @@ func (s *standing) concerned(facts []access.Fact) []gateway.Live {
 // changeAccess has the running gateway do it, or does it itself where none runs: the lock on the audit log
 // keeps one from starting meanwhile.
 func (a *app) changeAccess(ctx context.Context, c *config.Config, r *accessRequest) (answer accessAnswer, running bool, err error) {
-	err = askGateway(ctx, c.Gateway.State, "access", r, &answer, 2*reloadTimeout)
-	if !errors.Is(err, errNoGateway) {
+	err = control.Ask(ctx, c.Gateway.State, "access", r, &answer, 2*reloadTimeout)
+	if !errors.Is(err, control.ErrNoGateway) {
 		return answer, true, err
 	}
 	quiet := quietLogger(a.stderr)
 	if r.Preview || r.Do == "list" {
-		answer, err = openStanding(c, nil, nil, quiet).do(r, operatorName(), time.Now())
+		answer, err = openStanding(c, nil, nil, quiet).do(r, control.Operator(), time.Now())
 		return answer, false, err
 	}
 	log, err := home.OpenLog(c, quiet)
@@ -212,7 +213,7 @@ func (a *app) changeAccess(ctx context.Context, c *config.Config, r *accessReque
 		return answer, false, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
 	s := openStanding(c, recordIn(log), nil, quiet)
-	answer, err = s.do(r, operatorName(), time.Now())
+	answer, err = s.do(r, control.Operator(), time.Now())
 	return answer, false, errors.Join(err, log.Close())
 }
 
@@ -222,8 +223,8 @@ const lookTimeout = 10 * time.Second
 // standing is what the running gateway has in force, or what one would have that is started now.
 func (a *app) standing(ctx context.Context, c *config.Config) (access.Ledger, error) {
 	var answer accessAnswer
-	err := askGateway(ctx, c.Gateway.State, "access", &accessRequest{Do: "list"}, &answer, lookTimeout)
-	if errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, c.Gateway.State, "access", &accessRequest{Do: "list"}, &answer, lookTimeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		return standingNow(c)
 	}
 	return access.Ledger{Facts: answer.Facts}, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"cordon/certs"
 	"cordon/certs/ca"
@@ -100,6 +99,3 @@ func (s *standing) summary() string {
 	}
 	return text
 }
-
-// operatorName is who runs this command.
-func operatorName() string { return userName(os.Getuid()) }

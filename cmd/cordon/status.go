@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/alarm"
 	"cordon/gateway/audit"
@@ -176,9 +177,9 @@ func glassOf(l *access.Ledger) (g glassStatus) {
 // answerStatus is the verb of the control socket.
 func (r *reloader) answerStatus(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
 	if r.handedOver() {
-		return nil, errMoved
+		return nil, control.ErrMoved
 	}
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(ctx, control.Timeout)
 	defer cancel()
 	return r.status(ctx), nil
 }

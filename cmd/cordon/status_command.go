@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 
 	"github.com/spf13/cobra"
@@ -31,8 +32,8 @@ should be, 7 if no gateway runs. "cordon doctor" looks at the machine as well, a
 func (a *app) status(ctx context.Context) error {
 	var s gatewayStatus
 	state := a.state()
-	err := askGateway(ctx, state, "status", struct{}{}, &s, 2*controlTimeout)
-	if errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, state, "status", struct{}{}, &s, 2*control.Timeout)
+	if errors.Is(err, control.ErrNoGateway) {
 		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + state, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	if err != nil {

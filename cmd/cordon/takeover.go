@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"cordon/cmd/cordon/config"
-	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/control"
 	"cordon/gateway"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
@@ -54,19 +54,10 @@ func takenOver(old *handover.Predecessor, routes []gateway.Route) (map[string]ne
 
 // refuse tells the old process why this one cannot take over.
 func refuse(old *handover.Predecessor, err error) {
-	why, err := json.Marshal(crossing(err))
+	why, err := json.Marshal(control.Crossing(err))
 	if err == nil {
 		old.Refuse(why)
 	}
-}
-
-// crossing is err as another process is told it.
-func crossing(err error) []exit.Error {
-	list := exit.Errors(err)
-	for i := range list {
-		list[i].Err = nil // an interface does not cross a socket, and the text is in Message
-	}
-	return list
 }
 
 // start makes the log this process's own, from the old one if there is one, and records it.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -154,7 +155,7 @@ func (r *reloader) answerTrial(context.Context, string, json.RawMessage) (any, e
 	defer r.mu.Unlock()
 	switch {
 	case r.handedOver():
-		return nil, errMoved
+		return nil, control.ErrMoved
 	case r.trial == nil:
 		return trialAnswer{}, nil
 	}

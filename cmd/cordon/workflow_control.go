@@ -11,6 +11,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
@@ -27,7 +28,7 @@ func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMess
 		return nil, fmt.Errorf("read the step: %w", err)
 	}
 	done, err := r.makeStep(ctx, by, &s)
-	if errors.Is(err, errMoved) {
+	if errors.Is(err, control.ErrMoved) {
 		return nil, err
 	}
 	if s.Do == "rollout" || s.Do == "rollback" {
@@ -56,7 +57,7 @@ func (r *reloader) makeStep(ctx context.Context, by string, s *revision.Step) (d
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handedOver() {
-		return done, errMoved
+		return done, control.ErrMoved
 	}
 	parts := r.parts
 	parts.standing.mu.Lock() // no grant begins meanwhile
@@ -98,8 +99,8 @@ func (a *app) makeStep(ctx context.Context, c *config.Config, s *revision.Step) 
 		return revision.StepDone{}, approvalOff()
 	}
 	var done revision.StepDone
-	err := askGateway(ctx, c.Gateway.State, "policy", s, &done, 2*reloadTimeout) // a reload may be going on
-	if errors.Is(err, errNoGateway) {
+	err := control.Ask(ctx, c.Gateway.State, "policy", s, &done, 2*reloadTimeout) // a reload may be going on
+	if errors.Is(err, control.ErrNoGateway) {
 		return makeStepHere(ctx, c, s)
 	}
 	return done, err
@@ -141,9 +142,9 @@ func makeStepHere(ctx context.Context, c *config.Config, s *revision.Step) (done
 	if err != nil {
 		return done, err
 	}
-	if err := f.Keep(c, operatorName(), record); err != nil {
+	if err := f.Keep(c, control.Operator(), record); err != nil {
 		return done, err
 	}
-	w := &revision.Workflow{Config: c, Verifier: certs.NewVerifier(source, c.Identity.TrustDomain), Source: f, By: revision.ByLocal(operatorName()), Record: record}
+	w := &revision.Workflow{Config: c, Verifier: certs.NewVerifier(source, c.Identity.TrustDomain), Source: f, By: revision.ByLocal(control.Operator()), Record: record}
 	return w.Do(s)
 }

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bufio"
@@ -22,90 +22,90 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlName is the socket in gateway.state over which a running gateway is asked for
+// Name is the socket in gateway.state over which a running gateway is asked for
 // something. Whoever may write that directory can do everything.
-const controlName = "control.sock"
+const Name = "control.sock"
 
 // Bounds of the control socket. What is asked may take long; others are served meanwhile.
 const (
-	controlTimeout = 5 * time.Second // to ask, and to take the answer
-	controlAtOnce  = 16              // requests
-	maxControl     = 64 << 20        // bytes of a request: a policy of maxArchive
-	maxAnswer      = 32 << 20        // bytes of an answer
+	Timeout    = 5 * time.Second // to ask, and to take the answer
+	atOnce     = 16              // requests
+	maxRequest = 64 << 20        // bytes of a request: a policy of maxArchive
+	maxAnswer  = 32 << 20        // bytes of an answer
 )
 
 // A request over the control socket is one line, the verb and, behind a space, what it is to
-// be done with, in JSON. The answer is a controlAnswer on one line.
-type controlAnswer struct {
+// be done with, in JSON. The answer is a answer on one line.
+type answer struct {
 	Done    any
 	Refused []exit.Error // why nothing was done
 	Moved   bool         // nothing was done: another process is the gateway now, which the same request reaches
 }
 
-// errMoved is what a verb returns when another process has taken over while it waited.
-var errMoved = errors.New("another process of the gateway has taken over")
+// ErrMoved is what a verb returns when another process has taken over while it waited.
+var ErrMoved = errors.New("another process of the gateway has taken over")
 
-// verb does what one kind of request asks for. by is who asks, as the kernel says.
-type verb func(ctx context.Context, by string, asked json.RawMessage) (any, error)
+// Verb does what one kind of request asks for. by is who asks, as the kernel says.
+type Verb func(ctx context.Context, by string, asked json.RawMessage) (any, error)
 
-// control serves the control socket of a running gateway, in the process that has the log.
-type control struct {
+// Server serves the control socket of a running gateway, in the process that has the log.
+type Server struct {
 	log      *slog.Logger
 	dir      *os.File // gateway.state, which the socket's address goes by
-	listener *net.UnixListener
+	Listener *net.UnixListener
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
 
-// openControl opens the control socket, or takes over the one that is given. Requests wait until
+// Listen opens the control socket, or takes over the one that is given. Requests wait until
 // serve.
-func openControl(state string, taken net.Listener, log *slog.Logger) (*control, error) {
-	address, dir, err := controlAddress(state)
+func Listen(state string, taken net.Listener, log *slog.Logger) (*Server, error) {
+	address, dir, err := socketAddress(state)
 	if err != nil {
 		return nil, fmt.Errorf("listen for control: %w", err)
 	}
-	c := &control{log: log, dir: dir}
+	c := &Server{log: log, dir: dir}
 	if taken != nil {
-		c.listener, _ = taken.(*net.UnixListener)
-		if c.listener == nil {
+		c.Listener, _ = taken.(*net.UnixListener)
+		if c.Listener == nil {
 			err = fmt.Errorf("what was taken over is a %T", taken)
 		}
 	} else if err = os.Remove(address); err == nil || errors.Is(err, fs.ErrNotExist) {
 		// Nobody else listens: there is one writer of the audit log. What lay there was left by one
 		// that was killed.
-		if c.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"}); err == nil {
+		if c.Listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"}); err == nil {
 			err = os.Chmod(address, 0o600)
 		}
 	}
 	if err != nil {
-		if c.listener != nil {
-			c.listener.Close()
+		if c.Listener != nil {
+			c.Listener.Close()
 		}
 		dir.Close()
 		return nil, fmt.Errorf("listen for control in %q: %w", state, err)
 	}
-	c.listener.SetUnlinkOnClose(false) // its place may be another process's by then
+	c.Listener.SetUnlinkOnClose(false) // its place may be another process's by then
 	return c, nil
 }
 
-// serve serves verbs until close or hush.
-func (c *control) serve(verbs map[string]verb) {
+// Serve serves verbs until close or hush.
+func (c *Server) Serve(verbs map[string]Verb) {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
 	c.running.Go(func() { c.accept(ctx, verbs) })
 }
 
-// hush leaves further requests to the process that has the socket too. Those that are being
+// Hush leaves further requests to the process that has the socket too. Those that are being
 // served go on.
-func (c *control) hush() { c.listener.Close() }
+func (c *Server) Hush() { c.Listener.Close() }
 
-// close breaks off what is being done and waits for it. last says that no other process has the
+// Close breaks off what is being done and waits for it. last says that no other process has the
 // socket.
-func (c *control) close(last bool) {
+func (c *Server) Close(last bool) {
 	if last {
-		os.Remove(fmt.Sprintf("/proc/self/fd/%d/%s", c.dir.Fd(), controlName))
+		os.Remove(fmt.Sprintf("/proc/self/fd/%d/%s", c.dir.Fd(), Name))
 	}
-	c.listener.Close()
+	c.Listener.Close()
 	if c.stop != nil {
 		c.stop()
 	}
@@ -113,20 +113,20 @@ func (c *control) close(last bool) {
 	c.dir.Close()
 }
 
-// controlAddress is the socket's address by way of an open directory: a socket's path may be
+// socketAddress is the socket's address by way of an open directory: a socket's path may be
 // 107 bytes long at most (unix(7)), and a directory's may be longer.
-func controlAddress(state string) (address string, dir *os.File, err error) {
+func socketAddress(state string) (address string, dir *os.File, err error) {
 	dir, err = os.Open(state)
 	if err != nil {
 		return "", nil, err
 	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), controlName), dir, nil
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), Name), dir, nil
 }
 
-func (c *control) accept(ctx context.Context, verbs map[string]verb) {
-	slots := make(chan struct{}, controlAtOnce)
+func (c *Server) accept(ctx context.Context, verbs map[string]Verb) {
+	slots := make(chan struct{}, atOnce)
 	for {
-		conn, err := c.listener.AcceptUnix()
+		conn, err := c.Listener.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -144,10 +144,10 @@ func (c *control) accept(ctx context.Context, verbs map[string]verb) {
 }
 
 // answer serves one request.
-func (c *control) answer(ctx context.Context, conn *net.UnixConn, verbs map[string]verb) {
+func (c *Server) answer(ctx context.Context, conn *net.UnixConn, verbs map[string]Verb) {
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(controlTimeout))
-	line, err := bufio.NewReader(io.LimitReader(conn, maxControl)).ReadString('\n')
+	conn.SetDeadline(time.Now().Add(Timeout))
+	line, err := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadString('\n')
 	name, asked, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 	do := verbs[name]
 	if err != nil || do == nil {
@@ -158,14 +158,14 @@ func (c *control) answer(ctx context.Context, conn *net.UnixConn, verbs map[stri
 		c.log.Warn("identify who asks on the control socket", "error", err)
 		return
 	}
-	var answer controlAnswer
-	if answer.Done, err = do(ctx, by, json.RawMessage(asked)); errors.Is(err, errMoved) {
-		answer = controlAnswer{Moved: true}
+	var reply answer
+	if reply.Done, err = do(ctx, by, json.RawMessage(asked)); errors.Is(err, ErrMoved) {
+		reply = answer{Moved: true}
 	} else if err != nil {
-		answer = controlAnswer{Refused: crossing(err)}
+		reply = answer{Refused: Crossing(err)}
 	}
-	conn.SetDeadline(time.Now().Add(controlTimeout))
-	if err := json.NewEncoder(conn).Encode(answer); err != nil {
+	conn.SetDeadline(time.Now().Add(Timeout))
+	if err := json.NewEncoder(conn).Encode(reply); err != nil {
 		c.log.Warn("answer on the control socket", "error", err)
 	}
 }
@@ -186,45 +186,45 @@ func peerName(conn *net.UnixConn) (string, error) {
 	if failed != nil {
 		return "", failed
 	}
-	return userName(int(cred.Uid)), nil
+	return UserName(int(cred.Uid)), nil
 }
 
-// userName is the name of a user of this machine, "uid 1000" if it has none.
-func userName(uid int) string {
+// UserName is the name of a user of this machine, "uid 1000" if it has none.
+func UserName(uid int) string {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		return u.Username
 	}
 	return fmt.Sprintf("uid %d", uid)
 }
 
-// errNoGateway says that no gateway runs with a state directory.
-var errNoGateway = errors.New("no gateway runs")
+// ErrNoGateway says that no gateway runs with a state directory.
+var ErrNoGateway = errors.New("no gateway runs")
 
-// askGateway has the gateway whose state directory this is do something, and reads into done what it
-// did. What it refuses is a failure; that none runs is errNoGateway.
-func askGateway(ctx context.Context, state, verb string, asked, done any, timeout time.Duration) error {
+// Ask has the gateway whose state directory this is do something, and reads into done what it
+// did. What it refuses is a failure; that none runs is ErrNoGateway.
+func Ask(ctx context.Context, state, verb string, asked, done any, timeout time.Duration) error {
 	for {
 		err := askProcess(ctx, state, verb, asked, done, timeout)
-		if !errors.Is(err, errMoved) || ctx.Err() != nil {
+		if !errors.Is(err, ErrMoved) || ctx.Err() != nil {
 			return err
 		} // and each time a process has taken over meanwhile
 	}
 }
 
-// askProcess asks the process that has the control socket; errMoved: it has passed it on since.
+// askProcess asks the process that has the control socket; ErrMoved: it has passed it on since.
 func askProcess(ctx context.Context, state, verb string, asked, done any, timeout time.Duration) error {
-	address, dir, err := controlAddress(state)
+	address, dir, err := socketAddress(state)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errNoGateway, err)
+		return fmt.Errorf("%w: %w", ErrNoGateway, err)
 	}
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	c, err := (&net.Dialer{Timeout: controlTimeout}).DialContext(ctx, "unix", address)
+	c, err := (&net.Dialer{Timeout: Timeout}).DialContext(ctx, "unix", address)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-			return fmt.Errorf("%w: %w", errNoGateway, err)
+			return fmt.Errorf("%w: %w", ErrNoGateway, err)
 		}
 		return exit.Error{Code: "control.unreachable", Message: "ask the gateway: " + err.Error(), Exit: exit.Unreachable, Err: err, Try: []string{"run this as the user the gateway runs as"}}
 	}
@@ -249,7 +249,7 @@ func askProcess(ctx context.Context, state, verb string, asked, done any, timeou
 	}
 	err = json.NewDecoder(bufio.NewReader(io.LimitReader(c, maxAnswer))).Decode(&answer)
 	if err == nil && answer.Moved {
-		return errMoved
+		return ErrMoved
 	}
 	if err == nil && len(answer.Refused) == 0 {
 		err = json.Unmarshal(answer.Done, done)
@@ -266,3 +266,15 @@ func askProcess(ctx context.Context, state, verb string, asked, done any, timeou
 	}
 	return f
 }
+
+// Crossing is err as another process is told it.
+func Crossing(err error) []exit.Error {
+	list := exit.Errors(err)
+	for i := range list {
+		list[i].Err = nil // an interface does not cross a socket, and the text is in Message
+	}
+	return list
+}
+
+// Operator is who runs this command.
+func Operator() string { return UserName(os.Getuid()) }
