@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/home"
 )
 
@@ -39,9 +40,9 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 	if err != nil {
 		return err
 	}
-	if old, err := readSealed(c.Gateway.State); !errors.Is(err, errUnsealed) && !yes {
+	if old, err := envelope.Read(c.Gateway.State); !errors.Is(err, envelope.ErrNone) && !yes {
 		if err == nil {
-			a.remark("%d unused codes that %s sealed on %s are void then", old.unused(), old.By, old.Made.Local().Format(time.DateOnly))
+			a.remark("%d unused codes that %s sealed on %s are void then", old.Unused(), old.By, old.Made.Local().Format(time.DateOnly))
 		}
 		if err := a.confirm("New envelopes replace all of them.", "seal"); err != nil {
 			return err

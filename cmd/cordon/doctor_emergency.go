@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/alarm"
 	"cordon/policy/access"
@@ -43,15 +44,15 @@ func lookAtEmergencies(_ context.Context, x *examination) {
 		}
 	}
 	b := &x.config.BreakGlass
-	set, err := readSealed(x.config.Gateway.State)
+	set, err := envelope.Read(x.config.Gateway.State)
 	switch {
-	case errors.Is(err, errUnsealed) && len(b.Roles)+len(b.Groups) > 0:
+	case errors.Is(err, envelope.ErrNone) && len(b.Roles)+len(b.Groups) > 0:
 		x.find("low", "break-glass", "there are no sealed codes: while nobody gets a certificate, nobody opens a device", "cordon break-glass seal")
-	case errors.Is(err, errUnsealed):
+	case errors.Is(err, envelope.ErrNone):
 	case err != nil:
 		x.find("high", "break-glass", err.Error()+": sealed codes open nothing", "cordon break-glass seal, and new envelopes")
-	case set.unused() < set.Need:
-		x.find("high", "break-glass", fmt.Sprintf("%d sealed codes are left, and it takes %d", set.unused(), set.Need), "cordon break-glass seal, and new envelopes")
+	case set.Unused() < set.Need:
+		x.find("high", "break-glass", fmt.Sprintf("%d sealed codes are left, and it takes %d", set.Unused(), set.Need), "cordon break-glass seal, and new envelopes")
 	case set.Wrong > 0:
 		x.find("medium", "break-glass", fmt.Sprintf("%d tries in a row to open a device with sealed codes were wrong", set.Wrong), "cordon audit tail: who tried?")
 	}
@@ -70,7 +71,7 @@ func lookAtAlarms(_ context.Context, x *examination) {
 		return
 	}
 	b := &x.config.BreakGlass
-	_, unsealed := readSealed(x.config.Gateway.State)
+	_, unsealed := envelope.Read(x.config.Gateway.State)
 	if n := len(channels); n < 2 && (unsealed == nil || len(b.Roles)+len(b.Groups) > 0) {
 		x.find("medium", "alarms", fmt.Sprintf("devices can be opened in an emergency, and %d of the two channels for alarms is configured", n), "alarms: { syslog: …, webhook: … } in the configuration, then cordon alarm test")
 	}

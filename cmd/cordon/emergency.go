@@ -18,6 +18,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
@@ -173,8 +174,8 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 		return answer, exit.Error{Code: "break_glass.person", Message: fmt.Sprintf("person %.60q: codes are used by a person with a name", r.Person), Exit: exit.Usage, Err: err, Try: []string{"--person nurse.ito"}}
 	}
 	state := m.config.Gateway.State
-	set, err := readSealed(state)
-	if errors.Is(err, errUnsealed) {
+	set, err := envelope.Read(state)
+	if errors.Is(err, envelope.ErrNone) {
 		err = exit.Error{Code: "break_glass.unsealed", Message: err.Error(), Exit: exit.NotFound, Err: err, Try: []string{"cordon break-glass seal, before there is an emergency"}}
 	}
 	if err != nil {
@@ -182,20 +183,20 @@ func (m *emergencies) openSealed(ctx context.Context, r *emergencyRequest, now t
 	}
 	before := *set
 	before.Codes = slices.Clone(set.Codes)
-	numbers, err := set.spend(r.Codes, now)
-	if kept := set.write(state); err != nil || kept != nil {
+	numbers, err := set.Spend(r.Codes, now)
+	if kept := set.Write(state); err != nil || kept != nil {
 		if err == nil { // they would be good once more
 			err = fmt.Errorf("note which codes are used: %w", kept)
 		}
 		return answer, err
 	}
-	issued, err := m.issue(ctx, ca.Request{Kind: policy.KindUser, ID: r.Person + ".sealed-" + randomCode(5), TTL: time.Until(f.Until).Truncate(time.Second)})
+	issued, err := m.issue(ctx, ca.Request{Kind: policy.KindUser, ID: r.Person + ".sealed-" + envelope.Random(5), TTL: time.Until(f.Until).Truncate(time.Second)})
 	if err == nil {
-		f.Subject, f.Proof = issued.Identity.Kind+"/"+issued.Identity.ID, set.name(numbers)
+		f.Subject, f.Proof = issued.Identity.Kind+"/"+issued.Identity.ID, set.Name(numbers)
 		answer, err = m.open(f, now)
 	}
 	if err != nil { // nothing was opened, so they are good yet
-		return answer, errors.Join(err, before.write(state))
+		return answer, errors.Join(err, before.Write(state))
 	}
 	answer.Issued = issued
 	return answer, nil
@@ -306,14 +307,14 @@ func person(id *certs.Identity, keys string, roles, groups []string) error {
 
 // sealCodes makes new codes, which void those before.
 func sealCodes(state string, record func(audit.Entry) error, r *emergencyRequest, by string, now time.Time) ([]string, error) {
-	set, codes, err := seal(r.Make, r.Need, by, now)
+	set, codes, err := envelope.Seal(r.Make, r.Need, by, now)
 	if err != nil {
 		return nil, exit.Error{Code: "break_glass.seal", Message: err.Error(), Exit: exit.Usage, Err: err, Try: []string{"cordon break-glass seal --codes 5 --need 2"}}
 	}
 	if err := record(audit.Entry{Kind: audit.KindBreakGlassSealed, Note: fmt.Sprintf("%d codes sealed by %s, %d open a device together; those before are void", r.Make, by, r.Need)}); err != nil {
 		return nil, errUnrecorded
 	}
-	if err := set.write(state); err != nil {
+	if err := set.Write(state); err != nil {
 		return nil, fmt.Errorf("keep the codes: %w", err)
 	}
 	return codes, nil

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/alarm"
 	"cordon/policy/access"
@@ -320,7 +321,7 @@ func codesSpent(t *testing.T, cordon string) {
 	if out := s.run(t, "break-glass", "seal", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "4 unused codes") {
 		t.Errorf("sealed anew, unconfirmed: exit code %d, %s", out.code, out.stderr)
 	}
-	state, err := os.ReadFile(s.path("gw/state/" + sealedFile))
+	state, err := os.ReadFile(s.path("gw/state/" + envelope.File))
 	if err != nil || strings.Contains(string(state), sealed.Codes[0][:5]) {
 		t.Errorf("a code is kept: %s, %v", state, err)
 	}
@@ -349,7 +350,7 @@ func codesSpent(t *testing.T, cordon string) {
 	// Each is good once; whoever guesses waits, also with the right ones, also after a restart.
 	open[len(open)-1] = "again"
 	s.stays(t, sealed.Codes[0]+"\n"+sealed.Codes[1]+"\n", exit.Denied, not, open...)
-	for range freeTries + 5 {
+	for range envelope.FreeTries + 5 {
 		out := runProgram(t, s.dir, strings.NewReader("GUESS-GUESS-GUESS\nGUESS-GUESS-GUESZ\n"), s.cordon, append([]string{"break-glass", "open", "--reason", "x", "--dir", s.gw()}, open...)...)
 		if out.code != exit.Denied {
 			t.Errorf("a guess: exit code %d, %s", out.code, out.stderr)
@@ -359,17 +360,17 @@ func codesSpent(t *testing.T, cordon string) {
 		}
 	}
 	told.told(t, "break-glass-refused", "there are no sealed codes")
-	set, err := readSealed(s.path("gw/state"))
-	if err != nil || set.unused() != 2 || set.Wrong < freeTries {
+	set, err := envelope.Read(s.path("gw/state"))
+	if err != nil || set.Unused() != 2 || set.Wrong < envelope.FreeTries {
 		t.Errorf("left are %+v, %v", set, err)
 	}
-	set.Wrong, set.Last = freeTries+6, time.Now()
-	if err := set.write(s.path("gw/state")); err != nil {
+	set.Wrong, set.Last = envelope.FreeTries+6, time.Now()
+	if err := set.Write(s.path("gw/state")); err != nil {
 		t.Fatal(err)
 	}
 	s.stays(t, sealed.Codes[1]+"\n"+sealed.Codes[3]+"\n", exit.Denied, "break_glass.wait", open...)
-	set.Last = time.Now().Add(-longestWait)
-	if err := set.write(s.path("gw/state")); err != nil {
+	set.Last = time.Now().Add(-envelope.LongestWait)
+	if err := set.Write(s.path("gw/state")); err != nil {
 		t.Fatal(err)
 	}
 	if again := s.opens(t, sealed.Codes[1]+"\n"+sealed.Codes[3]+"\n", "--codes", "--person", "n.abe", "--out", "again"); again.Opened.Subject == opened.Opened.Subject {

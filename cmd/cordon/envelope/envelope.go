@@ -1,4 +1,4 @@
-package main
+package envelope
 
 import (
 	"bytes"
@@ -21,26 +21,26 @@ import (
 	"cordon/policy/rollout"
 )
 
-// sealedFile is where the hashes of the sealed codes are kept, in gateway.state.
-const sealedFile = "access/codes.json"
+// File is where the hashes of the sealed codes are kept, in gateway.state.
+const File = "access/codes.json"
 
 // Bounds of sealed codes. A code has 73 bits of chance in it, which nobody guesses; what slows a
 // guesser down is for the log to be read meanwhile.
 const (
 	codeLength  = 15
-	maxSealed   = 20
-	sealedSlow  = 100_000 // rounds of PBKDF2 (RFC 8018) with HMAC-SHA256
-	maxCodeFile = 64 << 10
-	freeTries   = 3
-	longestWait = time.Minute
+	maxCodes    = 20
+	slow        = 100_000 // rounds of PBKDF2 (RFC 8018) with HMAC-SHA256
+	maxFile     = 64 << 10
+	FreeTries   = 3
+	LongestWait = time.Minute
 )
 
 // codeAlphabet is that of decision codes: nothing in it is taken for another over a telephone.
 const codeAlphabet = "0123456789BCDFGHJKMNPQRSTVWXYZ"
 
-// envelopes is a set of one-time codes that lie in envelopes, of which some together open a device
+// Set is a set of one-time codes that lie in envelopes, of which some together open a device
 // when nobody can get a certificate.
-type envelopes struct {
+type Set struct {
 	Schema string       `json:"schema"`
 	Made   time.Time    `json:"made"`
 	By     string       `json:"by"`
@@ -56,17 +56,17 @@ type sealedCode struct {
 	Used time.Time `json:"used,omitzero"`
 }
 
-const sealedSchema = "cordon.codes/v1"
+const schema = "cordon.codes/v1"
 
-// seal makes n codes, need of which open a device together. Only whoever sees codes now ever will.
-func seal(n, need int, by string, now time.Time) (set *envelopes, codes []string, err error) {
-	if n < 1 || n > maxSealed || need < 1 || need > n {
-		return nil, nil, fmt.Errorf("%d codes of which %d are needed: want 1 to %d, and no more needed than there are", n, need, maxSealed)
+// Seal makes n codes, need of which open a device together. Only whoever sees codes now ever will.
+func Seal(n, need int, by string, now time.Time) (set *Set, codes []string, err error) {
+	if n < 1 || n > maxCodes || need < 1 || need > n {
+		return nil, nil, fmt.Errorf("%d codes of which %d are needed: want 1 to %d, and no more needed than there are", n, need, maxCodes)
 	}
-	set = &envelopes{Schema: sealedSchema, Made: now.UTC().Truncate(time.Second), By: by, Need: need, Salt: make([]byte, 16)}
+	set = &Set{Schema: schema, Made: now.UTC().Truncate(time.Second), By: by, Need: need, Salt: make([]byte, 16)}
 	rand.Read(set.Salt)
 	for range n {
-		code := randomCode(codeLength)
+		code := Random(codeLength)
 		hash, err := set.hash(code)
 		if err != nil {
 			return nil, nil, err
@@ -77,8 +77,8 @@ func seal(n, need int, by string, now time.Time) (set *envelopes, codes []string
 	return set, codes, nil
 }
 
-// randomCode draws every symbol with the same chance.
-func randomCode(length int) string {
+// Random draws every symbol with the same chance.
+func Random(length int) string {
 	var code []byte
 	for one := make([]byte, 1); len(code) < length; {
 		rand.Read(one)
@@ -95,24 +95,24 @@ func readCode(typed string) string {
 	return strings.NewReplacer("-", "", " ", "", "\t", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(typed))
 }
 
-func (s *envelopes) hash(code string) ([]byte, error) {
-	return pbkdf2.Key(sha256.New, code, s.Salt, sealedSlow, sha256.Size)
+func (s *Set) hash(code string) ([]byte, error) {
+	return pbkdf2.Key(sha256.New, code, s.Salt, slow, sha256.Size)
 }
 
 // Why codes open nothing. Which of them was right is not told.
 var (
-	errUnsealed = errors.New("there are no sealed codes")
-	errCodes    = errors.New("these are not enough different codes that are right and were not used")
+	ErrNone  = errors.New("there are no sealed codes")
+	errCodes = errors.New("these are not enough different codes that are right and were not used")
 )
 
-// spend uses the codes that a person gives, if they are enough: each is good once. It returns
+// Spend uses the codes that a person gives, if they are enough: each is good once. It returns
 // which. The caller keeps s, whatever comes of it.
-func (s *envelopes) spend(codes []string, now time.Time) (numbers []int, err error) {
+func (s *Set) Spend(codes []string, now time.Time) (numbers []int, err error) {
 	if wait := s.wait(now); wait > 0 {
 		return nil, exit.Error{Code: "break_glass.wait", Message: fmt.Sprintf("%d tries in a row were wrong", s.Wrong), Exit: exit.Denied, Try: []string{fmt.Sprintf("wait %v, and try again", wait.Round(time.Second))}}
 	}
-	if len(codes) > maxSealed {
-		codes = codes[:maxSealed]
+	if len(codes) > maxCodes {
+		codes = codes[:maxCodes]
 	}
 	found := map[int]bool{}
 	for _, typed := range codes {
@@ -141,16 +141,16 @@ func (s *envelopes) spend(codes []string, now time.Time) (numbers []int, err err
 }
 
 // wait is how long nobody is listened to yet. A clock that was set back ends it.
-func (s *envelopes) wait(now time.Time) time.Duration {
+func (s *Set) wait(now time.Time) time.Duration {
 	since := now.Sub(s.Last)
-	if s.Wrong < freeTries || since < 0 {
+	if s.Wrong < FreeTries || since < 0 {
 		return 0
 	}
-	return max(0, min(time.Second<<min(s.Wrong-freeTries, 10), longestWait)-since)
+	return max(0, min(time.Second<<min(s.Wrong-FreeTries, 10), LongestWait)-since)
 }
 
-// unused is how many codes are left.
-func (s *envelopes) unused() (n int) {
+// Unused is how many codes are left.
+func (s *Set) Unused() (n int) {
 	for i := range s.Codes {
 		if s.Codes[i].Used.IsZero() {
 			n++
@@ -159,46 +159,46 @@ func (s *envelopes) unused() (n int) {
 	return n
 }
 
-// name is how a proof names codes: "sealed codes 2, 5 of 2026-11-22T12:00:00Z".
-func (s *envelopes) name(numbers []int) string {
+// Name is how a proof names codes: "sealed codes 2, 5 of 2026-11-22T12:00:00Z".
+func (s *Set) Name(numbers []int) string {
 	var words []string
 	for _, n := range numbers {
 		words = append(words, strconv.Itoa(n))
 	}
-	return "sealed codes " + strings.Join(words, ", ") + " of " + stamp(s.Made)
+	return "sealed codes " + strings.Join(words, ", ") + " of " + s.Made.UTC().Format(time.RFC3339)
 }
 
-// readSealed reads what write kept; there being none is errUnsealed.
-func readSealed(state string) (*envelopes, error) {
-	path := filepath.Join(state, sealedFile)
-	text, err := disk.Read(path, maxCodeFile)
+// Read reads what write kept; there being none is ErrNone.
+func Read(state string) (*Set, error) {
+	path := filepath.Join(state, File)
+	text, err := disk.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errUnsealed
+		return nil, ErrNone
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &envelopes{}
+	s := &Set{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(s); err != nil {
 		return nil, fmt.Errorf("read %q: %w", path, err)
 	}
-	if s.Schema != sealedSchema || s.Need < 1 || s.Need > len(s.Codes) || len(s.Codes) > maxSealed || len(s.Salt) != 16 {
+	if s.Schema != schema || s.Need < 1 || s.Need > len(s.Codes) || len(s.Codes) > maxCodes || len(s.Salt) != 16 {
 		return nil, fmt.Errorf("read %q: no set of sealed codes", path)
 	}
 	return s, nil
 }
 
-// write keeps s; when it returns, it is durable.
-func (s *envelopes) write(state string) error {
+// Write keeps s; when it returns, it is durable.
+func (s *Set) Write(state string) error {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(filepath.Join(state, sealedFile))
+	dir := filepath.Dir(filepath.Join(state, File))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return rollout.Replace(filepath.Join(state, sealedFile), append(text, '\n'))
+	return rollout.Replace(filepath.Join(state, File), append(text, '\n'))
 }

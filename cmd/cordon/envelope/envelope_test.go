@@ -1,4 +1,4 @@
-package main
+package envelope
 
 import (
 	"os"
@@ -13,17 +13,17 @@ import (
 
 func TestSealed(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	set, codes, err := seal(4, 2, "dana", now)
+	set, codes, err := Seal(4, 2, "dana", now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	spend := func(want string, codes ...string) {
 		t.Helper()
 		got := ""
-		if numbers, err := set.spend(codes, now); err != nil {
+		if numbers, err := set.Spend(codes, now); err != nil {
 			got = exit.Errors(err)[0].Code
 		} else {
-			got = set.name(numbers)
+			got = set.Name(numbers)
 		}
 		if got != want {
 			t.Errorf("%q: %s, want %s", codes, got, want)
@@ -37,8 +37,8 @@ func TestSealed(t *testing.T) {
 	spend(wrong, codes[0], codes[1][:16])
 	set.Wrong = 0
 	spend("sealed codes 2, 4 of 2026-11-22T12:00:00Z", "nonsense", " "+strings.ToLower(codes[3]), strings.ReplaceAll(strings.ReplaceAll(codes[1], "-", ""), "0", "O"))
-	if set.unused() != 2 {
-		t.Errorf("%d are left", set.unused())
+	if set.Unused() != 2 {
+		t.Errorf("%d are left", set.Unused())
 	}
 	spend(wrong, codes[1], codes[3])
 	spend(wrong, codes[0], codes[3])
@@ -47,15 +47,15 @@ func TestSealed(t *testing.T) {
 	spend(wrong, codes...)
 
 	// Another set knows nothing of these.
-	other, _, err := seal(4, 2, "dana", now)
+	other, _, err := Seal(4, 2, "dana", now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.spend(codes, now); err == nil {
+	if _, err := other.Spend(codes, now); err == nil {
 		t.Error("codes of another set are taken")
 	}
-	for _, n := range [][2]int{{0, 0}, {5, 0}, {5, 6}, {maxSealed + 1, 2}, {-1, -1}} {
-		if _, _, err := seal(n[0], n[1], "dana", now); err == nil {
+	for _, n := range [][2]int{{0, 0}, {5, 0}, {5, 6}, {maxCodes + 1, 2}, {-1, -1}} {
+		if _, _, err := Seal(n[0], n[1], "dana", now); err == nil {
 			t.Errorf("sealed %v", n)
 		}
 	}
@@ -64,7 +64,7 @@ func TestSealed(t *testing.T) {
 // Whoever guesses waits ever longer, up to a minute; the right codes do not help meanwhile.
 func TestSealedWait(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	set, codes, err := seal(2, 1, "dana", now)
+	set, codes, err := Seal(2, 1, "dana", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,12 +74,12 @@ func TestSealedWait(t *testing.T) {
 		}
 		if want > 0 {
 			now = now.Add(want*time.Second - 1)
-			if _, err := set.spend(codes, now); err == nil || exit.Errors(err)[0].Code != "break_glass.wait" {
+			if _, err := set.Spend(codes, now); err == nil || exit.Errors(err)[0].Code != "break_glass.wait" {
 				t.Errorf("before the wait is over: %v", err)
 			}
 			now = now.Add(1)
 		}
-		if _, err := set.spend([]string{"GUESS"}, now); err == nil || exit.Errors(err)[0].Code != "break_glass.codes" {
+		if _, err := set.Spend([]string{"GUESS"}, now); err == nil || exit.Errors(err)[0].Code != "break_glass.codes" {
 			t.Errorf("a guess: %v", err)
 		}
 	}
@@ -87,24 +87,24 @@ func TestSealedWait(t *testing.T) {
 	if got := set.wait(now.Add(-24 * time.Hour)); got != 0 {
 		t.Errorf("with the clock a day back the wait is %v", got)
 	}
-	if _, err := set.spend(codes, now.Add(longestWait)); err != nil || set.Wrong != 0 {
+	if _, err := set.Spend(codes, now.Add(LongestWait)); err != nil || set.Wrong != 0 {
 		t.Errorf("behind the wait: %v, %d wrong", err, set.Wrong)
 	}
 }
 
 func TestSealedFile(t *testing.T) {
 	state := t.TempDir()
-	if _, err := readSealed(state); err != errUnsealed {
+	if _, err := Read(state); err != ErrNone {
 		t.Errorf("none: %v", err)
 	}
-	set, codes, err := seal(3, 2, "dana", time.Now())
+	set, codes, err := Seal(3, 2, "dana", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := set.write(state); err != nil {
+	if err := set.Write(state); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(state, sealedFile)
+	path := filepath.Join(state, File)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -119,15 +119,15 @@ func TestSealedFile(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("its mode is %v, %v", info.Mode(), err)
 	}
-	if back, err := readSealed(state); err != nil || !reflect.DeepEqual(back, set) {
+	if back, err := Read(state); err != nil || !reflect.DeepEqual(back, set) {
 		t.Errorf("read back %+v, %v", back, err)
 	}
 	for _, bad := range []string{"", "{}", string(text[:len(text)/2]), strings.Replace(string(text), `"need":2`, `"need":0`, 1), strings.Replace(string(text), `"need":2`, `"need":4`, 1),
-		strings.Replace(string(text), `"need"`, `"needs"`, 1), strings.Repeat(" ", maxCodeFile+1)} {
+		strings.Replace(string(text), `"need"`, `"needs"`, 1), strings.Repeat(" ", maxFile+1)} {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readSealed(state); err == nil || err == errUnsealed {
+		if _, err := Read(state); err == nil || err == ErrNone {
 			t.Errorf("%.40q is taken: %v", bad, err)
 		}
 	}
