@@ -19,6 +19,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/keeper"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
 	"cordon/gateway/alarm"
@@ -190,7 +191,7 @@ type service struct {
 // startPlugins starts one plugin process per protocol and returns the routes, in the
 // order of the file.
 func (a *assembly) startPlugins(ctx, background context.Context, log *slog.Logger) ([]gateway.Route, error) {
-	if _, err := plans(a.config); err != nil {
+	if _, err := keeper.Plans(a.config); err != nil {
 		return nil, err
 	}
 	programs, err := a.programs()

@@ -17,6 +17,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway"
 	"cordon/policy"
 )
@@ -54,7 +55,7 @@ func (a *assembly) callOut(s service, log *slog.Logger) *gateway.CallOut {
 		Listen: func(ctx context.Context) (net.Listener, error) {
 			in := a.segments[s.device.Segment]
 			if in == nil {
-				return nil, errNoHelper
+				return nil, keeper.ErrNoHelper
 			}
 			return in.Stand(ctx, s.callOut.Catch, func(err error) {
 				about := log.With("device", s.device.ID, "service", s.Name, "catch", s.callOut.Catch, "segment", s.device.Segment)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/keeper"
 )
 
 // Every example is a configuration whose segments can be made.
@@ -19,7 +20,7 @@ func TestExamples(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		all, err := plans(c)
+		all, err := keeper.Plans(c)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 		}

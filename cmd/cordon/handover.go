@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/handover"
 )
 
@@ -28,9 +29,6 @@ const (
 	maxDepth       = 8                // processes that still have sessions; an entry passes through all that follow
 	heldEvery      = 250 * time.Millisecond
 )
-
-// Names of files that are passed on, besides those of listeners.
-const lifelineName = "lifeline"
 
 // inheritance is what a new process is to run with.
 type inheritance struct {
@@ -123,7 +121,7 @@ func (r *reloader) heritage() (files []*os.File, names []string, err error) {
 		pass(r.metrics.name(), r.metrics.listener)
 	}
 	if err == nil && r.lifeline != nil {
-		pass(lifelineName, r.lifeline)
+		pass(keeper.LifelineName, r.lifeline)
 	}
 	return files, names, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
@@ -21,7 +22,7 @@ import (
 // enter gives the gateway its segments, and logs where they are not as isolated as they should
 // be. That nobody can make sockets in them is an error.
 func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Logger) error {
-	all, err := plans(a.config)
+	all, err := keeper.Plans(a.config)
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,7 @@ func (a *assembly) enter(ctx context.Context, keep segment.Keeper, log *slog.Log
 	for _, p := range all {
 		a.segments[p.Name] = segment.New(keep, p)
 		err := agree(starting, keep, p, log)
-		if errors.Is(err, errNoHelper) {
+		if errors.Is(err, keeper.ErrNoHelper) {
 			return exit.Error{Code: "segment.helper", Message: err.Error(), Exit: exit.Unreachable, Err: err,
 				Try: []string{"systemctl start cordon-segment.socket", "as root, cordon run starts a helper by itself"}}
 		}
@@ -60,7 +61,7 @@ func (a *assembly) dialer(s service) func(context.Context, netip.Addr) (net.Conn
 	return func(ctx context.Context, client netip.Addr) (net.Conn, error) {
 		in := a.segments[s.device.Segment]
 		if in == nil {
-			return nil, errNoHelper
+			return nil, keeper.ErrNoHelper
 		}
 		return in.DialFor(ctx, s.address(), client)
 	}
@@ -75,7 +76,7 @@ func (a *assembly) listener(s service) func(context.Context) (net.Listener, erro
 	return func(ctx context.Context) (net.Listener, error) {
 		in := a.segments[s.device.Segment]
 		if in == nil {
-			return nil, errNoHelper
+			return nil, keeper.ErrNoHelper
 		}
 		return in.ListenInline(ctx, netip.AddrPortFrom(s.Listen.Addr, s.Listen.Port))
 	}
@@ -154,7 +155,7 @@ func (w *segmentWatch) run(ctx context.Context, s *segment.Segment) {
 			w.log.Warn("segment unwatched, tried again", "name", w.name, "error", err)
 		}
 		select {
-		case <-time.After(setupPause):
+		case <-time.After(keeper.SetupPause):
 		case <-ctx.Done():
 			return
 		}

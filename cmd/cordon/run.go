@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
@@ -34,7 +35,7 @@ policy and the configuration again, see "cordon reload".`,
 			if err != nil {
 				return cannot("run", err)
 			}
-			return a.serve(c.Context(), helper{socket}, old)
+			return a.serve(c.Context(), keeper.Helper{Socket: socket}, old)
 		},
 	}
 	segmentSocketFlag(c, &socket)

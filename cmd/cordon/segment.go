@@ -12,6 +12,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/segment"
 )
 
@@ -27,7 +28,7 @@ func (a *app) chosenPlans(names []string) ([]segment.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := plans(c)
+	all, err := keeper.Plans(c)
 	if err != nil || len(names) == 0 {
 		return all, err
 	}
@@ -160,7 +161,7 @@ func (a *app) changed(state string, all []segment.Plan) error {
 // segmentFailure says how to do what needs privileges.
 func segmentFailure(err error) error {
 	f := exit.Error{Code: "segment.failed", Message: err.Error(), Err: err, Try: []string{"cordon segment findings"}}
-	if errors.Is(err, fs.ErrPermission) && !canNetAdmin() {
+	if errors.Is(err, fs.ErrPermission) && !keeper.CanNetAdmin() {
 		f.Code, f.Try = "segment.privilege", []string{"the same command as root", "systemctl start cordon-segment.socket"}
 	}
 	return f
@@ -268,7 +269,7 @@ Exit code 8 if anything differs.`,
 			x := &examination{findings: []finding{}}
 			for _, p := range chosen {
 				x.looked = append(x.looked, "segment "+p.Name)
-				x.segment(c.Context(), keeper(socket), p)
+				x.segment(c.Context(), keeper.For(socket), p)
 			}
 			return a.report(x)
 		},
@@ -290,11 +291,11 @@ func (x *examination) segment(ctx context.Context, keep segment.Keeper, p segmen
 
 // lookAtSegments is the doctor's part.
 func lookAtSegments(ctx context.Context, x *examination) {
-	all, err := plans(x.config)
+	all, err := keeper.Plans(x.config)
 	if err != nil {
 		x.find("high", "segments", err.Error(), "cordon check shows where")
 	}
 	for _, p := range all {
-		x.segment(ctx, keeper(defaultSegmentSocket), p)
+		x.segment(ctx, keeper.For(keeper.DefaultSocket), p)
 	}
 }

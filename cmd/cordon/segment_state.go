@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/segment"
 )
 
@@ -34,7 +35,7 @@ func agree(ctx context.Context, keep segment.Keeper, p segment.Plan, log *slog.L
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: %w", errNoHelper, err)
+			return fmt.Errorf("%w: %w", keeper.ErrNoHelper, err)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/keeper"
 
 	"golang.org/x/sys/unix"
 )
@@ -346,10 +347,10 @@ func tellSegmentHelper(t *testing.T, cordon string) {
 // helperSocket listens as cordon-segment.socket does.
 func (w *ward) helperSocket(t *testing.T) *os.File {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(defaultSegmentSocket), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(keeper.DefaultSocket), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: defaultSegmentSocket, Net: "unixpacket"})
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: keeper.DefaultSocket, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +361,7 @@ func (w *ward) helperSocket(t *testing.T) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	if err := os.Chmod(defaultSegmentSocket, 0o666); err != nil {
+	if err := os.Chmod(keeper.DefaultSocket, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -390,7 +391,7 @@ func (w *ward) helper(t *testing.T, cordon string, socket *os.File) *background 
 // request asks the helper without the gateway.
 func (w *ward) request(t *testing.T, text string) (answer string) {
 	t.Helper()
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: defaultSegmentSocket, Net: "unixpacket"})
+	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: keeper.DefaultSocket, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +425,7 @@ func (w *ward) isolated(t *testing.T, segments ...string) {
 	}
 }
 
-// segmentHelper is the process that sets segments up for a daemon that was started as root.
+// keeper.Server is the process that sets segments up for a daemon that was started as root.
 func (w *ward) segmentHelper(t *testing.T, d *daemon) (pid int) {
 	t.Helper()
 	if !eventually(func() bool {

@@ -9,6 +9,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
@@ -19,13 +20,13 @@ import (
 // inherit finds out what this process is to run with: the file, or what old says.
 func (r *reloader) inherit() (err error) {
 	if r.old == nil {
-		r.lifeline, err = ownLifeline()
+		r.lifeline, err = keeper.Lifeline()
 		if err == nil {
 			r.text, err = config.Read(r.file)
 		}
 		return err
 	}
-	r.lifeline = r.old.File(lifelineName)
+	r.lifeline = r.old.File(keeper.LifelineName)
 	var run inheritance
 	if err := json.Unmarshal(r.old.Offer.State, &run); err != nil {
 		return fmt.Errorf("read what the old process runs with: %w", err)

@@ -15,6 +15,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/audit"
 )
 
@@ -89,7 +90,7 @@ func (r *reloader) try(ctx context.Context, q changeRequest) (reloaded, error) {
 
 // mustPlans are the plans of a configuration, as far as they are any.
 func mustPlans(c *config.Config) any {
-	p, err := plans(c)
+	p, err := keeper.Plans(c)
 	return [2]any{p, err}
 }
 

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"cordon/cmd/cordon/keeper"
 )
 
 // Pauses before a helper that ended is started again, each twice the one before.
@@ -31,7 +33,7 @@ func (a *app) restartHelper(ctx context.Context) error {
 		h := a.helperProcess(ctx, socket)
 		h.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 		h.Cancel = func() error { return h.Process.Signal(syscall.SIGTERM) }
-		h.WaitDelay = helperPatience
+		h.WaitDelay = keeper.Patience
 		err := h.Run()
 		if ctx.Err() != nil {
 			return nil

@@ -1,4 +1,4 @@
-package main
+package keeper
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"cordon/gateway/segment"
 )
 
-// plans are the segments of the configuration with the devices in them, in the order of the
+// Plans are the segments of the configuration with the devices in them, in the order of the
 // file. What is wrong with a plan is told where the file says it.
-func plans(c *config.Config) ([]segment.Plan, error) {
+func Plans(c *config.Config) ([]segment.Plan, error) {
 	var all []segment.Plan
 	var faults config.Faults
 	for _, s := range c.Segments {
