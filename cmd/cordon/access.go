@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -172,7 +173,7 @@ func (a *app) grant(ctx context.Context, subject, device, deviceClass, sponsor s
 	if err := t.term(&f, time.Now()); err != nil {
 		return err
 	}
-	return a.carryOut(ctx, c, &accessRequest{Do: "make", Fact: f}, f.Subject, t.yes)
+	return a.carryOut(ctx, c, &daemon.AccessRequest{Do: "make", Fact: f}, f.Subject, t.yes)
 }
 
 func accessEndCommand(a *app) *cobra.Command {
@@ -189,7 +190,7 @@ func accessEndCommand(a *app) *cobra.Command {
 			if err != nil {
 				return cannot(doing, err)
 			}
-			return cannot(doing, a.carryOut(c.Context(), config, &accessRequest{Do: "end", ID: strings.ToUpper(args[0]), Reason: reason}, strings.ToUpper(args[0]), yes))
+			return cannot(doing, a.carryOut(c.Context(), config, &daemon.AccessRequest{Do: "end", ID: strings.ToUpper(args[0]), Reason: reason}, strings.ToUpper(args[0]), yes))
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, in a line without patient data")
@@ -199,11 +200,11 @@ func accessEndCommand(a *app) *cobra.Command {
 }
 
 // carryOut shows what a change does and whom it concerns, asks for word, and does it.
-func (a *app) carryOut(ctx context.Context, c *config.Config, r *accessRequest, word string, yes bool) error {
+func (a *app) carryOut(ctx context.Context, c *config.Config, r *daemon.AccessRequest, word string, yes bool) error {
 	if !yes {
 		preview := *r
 		preview.Preview = true
-		would, running, err := a.changeAccess(ctx, c, &preview)
+		would, running, err := daemon.ChangeAccess(ctx, c, &preview, quietLogger(a.stderr))
 		if err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func (a *app) carryOut(ctx context.Context, c *config.Config, r *accessRequest, 
 			return err
 		}
 	}
-	done, running, err := a.changeAccess(ctx, c, r)
+	done, running, err := daemon.ChangeAccess(ctx, c, r, quietLogger(a.stderr))
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (a *app) carryOut(ctx context.Context, c *config.Config, r *accessRequest, 
 }
 
 // showChange tells a person what a change does before it is done.
-func (a *app) showChange(c *config.Config, r *accessRequest, would *accessAnswer, running bool) {
+func (a *app) showChange(c *config.Config, r *daemon.AccessRequest, would *daemon.AccessAnswer, running bool) {
 	for i := range would.Facts {
 		f := &would.Facts[i]
 		if r.Do == "make" {
@@ -231,7 +232,7 @@ func (a *app) showChange(c *config.Config, r *accessRequest, would *accessAnswer
 		if f.DeviceClass != "" {
 			var ids []string
 			for i := range c.Devices {
-				if f.Covers(deviceFacts(&c.Devices[i])) {
+				if f.Covers(daemon.DeviceFacts(&c.Devices[i])) {
 					ids = append(ids, c.Devices[i].ID)
 				}
 			}
@@ -292,7 +293,7 @@ type accessDone struct {
 	Unkept     string        `json:"unkept,omitempty"`
 }
 
-func (a *app) showDone(done *accessAnswer, running bool) error {
+func (a *app) showDone(done *daemon.AccessAnswer, running bool) error {
 	if a.json {
 		if err := a.object(accessDone{"cordon.access.change/v1", done.Facts, done.Ended, running, done.Unrecorded, done.Unkept}); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -66,7 +67,7 @@ func (a *app) setDevice(ctx context.Context, kind access.Kind, id string, t *ter
 	if err := t.term(&f, time.Now()); err != nil {
 		return err
 	}
-	return a.carryOut(ctx, c, &accessRequest{Do: "make", Fact: f}, d.ID, t.yes)
+	return a.carryOut(ctx, c, &daemon.AccessRequest{Do: "make", Fact: f}, d.ID, t.yes)
 }
 
 func deviceReleaseCommand(a *app) *cobra.Command {
@@ -99,5 +100,5 @@ func (a *app) release(ctx context.Context, id, reason string, yes bool) error {
 		return exit.Error{Code: "access.configured", Message: fmt.Sprintf("device %q is quarantined by %s", d.ID, a.config()), Exit: exit.Conflict,
 			Try: []string{"change devices." + d.ID + ".state there", "cordon reload"}}
 	}
-	return a.carryOut(ctx, c, &accessRequest{Do: "release", Device: d.ID, Reason: reason}, d.ID, yes)
+	return a.carryOut(ctx, c, &daemon.AccessRequest{Do: "release", Device: d.ID, Reason: reason}, d.ID, yes)
 }

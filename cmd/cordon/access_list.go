@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/policy/access"
 )
 
@@ -63,7 +64,7 @@ func (a *app) ledger(ctx context.Context) (access.Ledger, error) {
 	if err != nil {
 		return access.Ledger{}, err
 	}
-	return a.standing(ctx, c)
+	return daemon.StandingOf(ctx, c)
 }
 
 // left says when a fact ends or begins, as people count it.
@@ -92,23 +93,23 @@ func accessShowCommand(a *app) *cobra.Command {
 			}
 			f, known := l.Find(strings.ToUpper(args[0]))
 			if !known {
-				return cannot("show "+args[0], refusedFact(access.ErrNoFact))
+				return cannot("show "+args[0], daemon.RefusedFact(access.ErrNoFact))
 			}
 			if a.json {
 				return a.object(newFactJSON(&f))
 			}
-			rows := [][]string{{"id", f.ID}, {"what", f.String()}, {"phase", f.Phase()}, {"when", left(&f, time.Now())}, {"made", stamp(f.Made) + " by " + f.By},
-				{"from", stamp(f.From)}, {"reason", f.Reason}}
+			rows := [][]string{{"id", f.ID}, {"what", f.String()}, {"phase", f.Phase()}, {"when", left(&f, time.Now())}, {"made", f.Made.UTC().Format(time.RFC3339) + " by " + f.By},
+				{"from", f.From.UTC().Format(time.RFC3339)}, {"reason", f.Reason}}
 			if !f.Until.IsZero() {
-				rows = append(rows, []string{"until", stamp(f.Until)})
+				rows = append(rows, []string{"until", f.Until.UTC().Format(time.RFC3339)})
 			}
 			if f.Sponsor != "" {
 				rows = append(rows, []string{"sponsor", f.Sponsor})
 			}
 			if f.EndedBy != "" {
-				rows = append(rows, []string{"ended", stamp(f.Ended) + " by " + f.EndedBy}, []string{"because", f.EndedReason})
+				rows = append(rows, []string{"ended", f.Ended.UTC().Format(time.RFC3339) + " by " + f.EndedBy}, []string{"because", f.EndedReason})
 			} else if f.Phase() == access.Over {
-				rows = append(rows, []string{"ended", stamp(f.Ended) + " by itself"})
+				rows = append(rows, []string{"ended", f.Ended.UTC().Format(time.RFC3339) + " by itself"})
 			}
 			return a.table([]string{"FACT", "VALUE"}, rows)
 		},

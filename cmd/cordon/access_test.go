@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -326,12 +327,12 @@ func accessUnreadable(t *testing.T, cordon string) {
 	s := makersSite(t, cordon)
 	s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "INC-1")
 	s.access(t, "device", "release", "mon-7", "--reason", "clean")
-	file := filepath.Join(s.gw(), "state", ledgerFile)
+	file := filepath.Join(s.gw(), "state", daemon.LedgerFile)
 	good, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write(t, filepath.Join("gw", "state", ledgerFile), string(good[:len(good)/2]))
+	s.write(t, filepath.Join("gw", "state", daemon.LedgerFile), string(good[:len(good)/2]))
 	d := s.serve(t)
 	if _, answer := s.asks(t, "engine", "U1"); !strings.Contains(answer, "MSA|AR|U1") {
 		t.Errorf("while it is not known what is quarantined the answer is %q", answer)
@@ -346,7 +347,7 @@ func accessUnreadable(t *testing.T, cordon string) {
 		t.Errorf("doctor says\n%s", out.stdout)
 	}
 	d.stop(t)
-	s.write(t, filepath.Join("gw", "state", ledgerFile), string(good))
+	s.write(t, filepath.Join("gw", "state", daemon.LedgerFile), string(good))
 	s.serve(t)
 	if _, answer := s.asks(t, "engine", "U2"); !strings.Contains(answer, "MSA|AA|U2") {
 		t.Errorf("with the file restored the answer is %q", answer)
@@ -367,7 +368,7 @@ func manyGranted(t *testing.T, cordon string) {
 	if err := os.Mkdir(filepath.Join(s.gw(), "state", "access"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Write(filepath.Join(s.gw(), "state", ledgerFile)); err != nil {
+	if err := l.Write(filepath.Join(s.gw(), "state", daemon.LedgerFile)); err != nil {
 		t.Fatal(err)
 	}
 	s.serve(t)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -81,7 +82,7 @@ func (a *app) apply(ctx context.Context, file string, try time.Duration, yes boo
 		return err
 	}
 	if try != 0 {
-		done, err := a.change(ctx, "try", changeRequest{Config: text, For: try})
+		done, err := a.change(ctx, "try", daemon.ChangeRequest{Config: text, For: try})
 		if err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (a *app) install(ctx context.Context, old, text []byte) error {
 	if err := config.Install(a.config(), old, text); err != nil {
 		return err
 	}
-	done, err := a.change(ctx, "reload", changeRequest{})
+	done, err := a.change(ctx, "reload", daemon.ChangeRequest{})
 	if f, ok := errors.AsType[exit.Error](err); ok && f.Code == "reload.unreachable" {
 		a.remark("no gateway is running: it takes effect at the next start")
 		return nil
@@ -131,7 +132,7 @@ func (a *app) takeBack(ctx context.Context, yes bool) error {
 				return err
 			}
 		}
-		done, err := a.change(ctx, "rollback", changeRequest{})
+		done, err := a.change(ctx, "rollback", daemon.ChangeRequest{})
 		if err != nil {
 			return err
 		}
@@ -152,8 +153,8 @@ func (a *app) takeBack(ctx context.Context, yes bool) error {
 }
 
 // trial asks the running gateway for the configuration on trial.
-func (a *app) trial(ctx context.Context) (now trialAnswer, err error) {
-	err = askChange(ctx, a.state(), "trial", nil, &now)
+func (a *app) trial(ctx context.Context) (now daemon.TrialAnswer, err error) {
+	err = daemon.AskChange(ctx, a.state(), "trial", nil, &now)
 	return now, err
 }
 
@@ -176,7 +177,7 @@ func (a *app) confirmTrial(ctx context.Context) error {
 			return err
 		}
 	}
-	done, err := a.change(ctx, "confirm", changeRequest{})
+	done, err := a.change(ctx, "confirm", daemon.ChangeRequest{})
 	if err != nil {
 		return err
 	}
@@ -207,13 +208,13 @@ func (a *app) askFirst(old, text []byte) error {
 	if err != nil {
 		return proposed(err)
 	}
-	if fixed := needRestart(before, after); len(fixed) > 0 {
+	if fixed := daemon.NeedRestart(before, after); len(fixed) > 0 {
 		return exit.Error{Code: "reload.restart", Exit: exit.Conflict, Message: "a running gateway cannot change " + strings.Join(fixed, ", "), Try: []string{"stop it, edit " + a.config() + ", start it"}}
 	}
-	out := changeJSON{Schema: "cordon.change/v1", Handover: append([]string{}, needHandover(before, after)...), Cut: []string{}, Devices: changedDevices(before, after), Lines: lineChanges(old, text)}
+	out := changeJSON{Schema: "cordon.change/v1", Handover: append([]string{}, daemon.NeedHandover(before, after)...), Cut: []string{}, Devices: daemon.ChangedDevices(before, after), Lines: lineChanges(old, text)}
 	for i := range before.Devices {
-		for _, s := range servicesOf(&before.Devices[i]) {
-			if gone(before.Devices, after.Devices)[[2]string{before.Devices[i].ID, s.Name}] {
+		for _, s := range daemon.ServicesOf(&before.Devices[i]) {
+			if daemon.Gone(before.Devices, after.Devices)[[2]string{before.Devices[i].ID, s.Name}] {
 				out.Cut = append(out.Cut, before.Devices[i].ID+"/"+s.Name)
 			}
 		}

@@ -99,7 +99,7 @@ func trialConfirmed(t *testing.T, cordon string) {
 	if !s.reached(t, other) || s.mentioned(t, "rolled back") != 0 || s.mentioned(t, "was confirmed") != 1 {
 		t.Error("a confirmed configuration did not stay")
 	}
-	if _, err := os.Lstat(filepath.Join(s.gw(), "state", trialName)); err == nil {
+	if _, err := os.Lstat(filepath.Join(s.gw(), "state", "trial.json")); err == nil {
 		t.Error("the note of the trial is left behind")
 	}
 	d.stop(t)

@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
@@ -94,7 +95,7 @@ func (a *app) backup(ctx context.Context, file string, to *sealing) error {
 	if err != nil {
 		return err
 	}
-	f, err := a.freezeState(ctx, c, &freezeRequest{recipients.Names})
+	f, err := daemon.Freeze(ctx, c, &daemon.FreezeRequest{For: recipients.Names}, quietLogger(a.stderr))
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (a *app) backup(ctx context.Context, file string, to *sealing) error {
 	if err != nil {
 		return err
 	}
-	m := &backup.Manifest{Gateway: c.ID(), Made: f.Made, By: f.By, Version: build().Version}
+	m := &backup.Manifest{Gateway: c.ID(), Made: f.Made, By: f.By, Version: daemon.Build().Version}
 	err = writeWhole(file, func(out io.Writer) error {
 		counted := &countingWriter{Writer: out, ctx: ctx}
 		defer a.counts("written", &counted.n)()
@@ -111,7 +112,7 @@ func (a *app) backup(ctx context.Context, file string, to *sealing) error {
 		if err != nil {
 			return err
 		}
-		if m.Log.Entries, err = f.put(w, c, files); err != nil {
+		if m.Log.Entries, err = putAll(f, w, c, files); err != nil {
 			return err
 		}
 		log, err := audit.OpenReader(c.Audit.Dir)

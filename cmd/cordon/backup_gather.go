@@ -17,6 +17,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 )
 
 // The folders of a backup. What lies in one goes to where the configuration in the backup says,
@@ -168,8 +169,8 @@ func (w *sourceFiles) addTree(name, dir string) error {
 	return filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return unlessGone(err)
-		case d.Name() == ".git" || ofRestore(d.Name()):
+			return disk.UnlessGone(err)
+		case d.Name() == ".git" || home.OfRestore(d.Name()):
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -183,7 +184,7 @@ func (w *sourceFiles) addTree(name, dir string) error {
 		if err != nil {
 			return err
 		}
-		return unlessGone(w.add(path.Join(name, filepath.ToSlash(inside)), file))
+		return disk.UnlessGone(w.add(path.Join(name, filepath.ToSlash(inside)), file))
 	})
 }
 

@@ -12,13 +12,14 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 )
 
-// put writes everything into a backup, and returns how many entries of the log that are.
-func (f *frozen) put(w *backup.Writer, c *config.Config, files []sourceFile) (entries int64, err error) {
+// putAll writes everything of that moment into a backup, and returns how many entries of the log that are.
+func putAll(f *daemon.Frozen, w *backup.Writer, c *config.Config, files []sourceFile) (entries int64, err error) {
 	for _, x := range files {
 		if err := w.Add(x.File, bytes.NewReader(x.text)); err != nil {
 			return 0, err
@@ -42,7 +43,7 @@ func (f *frozen) put(w *backup.Writer, c *config.Config, files []sourceFile) (en
 	if err != nil {
 		return 0, err
 	}
-	return f.putLog(w, c, o)
+	return putLog(w, c, o, f.Checkpoint)
 }
 
 func (o owners) putFile(w *backup.Writer, name, file string) error {
@@ -93,12 +94,12 @@ func (o owners) putDatabase(w *backup.Writer, c *config.Config) error {
 }
 
 // putLog adds the log up to the checkpoint.
-func (f *frozen) putLog(w *backup.Writer, c *config.Config, o owners) (entries int64, err error) {
+func putLog(w *backup.Writer, c *config.Config, o owners, checkpoint []byte) (entries int64, err error) {
 	log, err := audit.OpenReader(c.Audit.Dir)
 	if err != nil {
 		return 0, err
 	}
-	entries, err = log.Copy(f.Checkpoint, func(name string, content []byte) error {
+	entries, err = log.Copy(checkpoint, func(name string, content []byte) error {
 		info, err := os.Stat(filepath.Join(c.Audit.Dir, name))
 		if err != nil {
 			return err

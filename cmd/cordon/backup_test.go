@@ -125,7 +125,7 @@ func restoredElsewhere(t *testing.T, cordon string) {
 	}) {
 		t.Fatal("the log is not signed any more")
 	}
-	if left, _ := filepath.Glob(filepath.Join(s.gw(), "state", freezePrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(s.gw(), "state", ".backup-"+"*")); len(left) > 0 {
 		t.Errorf("the backup left %v", left)
 	}
 	d.kill()
@@ -174,7 +174,7 @@ func restoredElsewhere(t *testing.T, cordon string) {
 
 	entries := there.entries(t)
 	at := entries[done.Entries]
-	if at.Kind != "restore" || !strings.Contains(at.Note, fmt.Sprintf("up to entry %d", done.Entries-1)) || !strings.Contains(at.Note, stamp(done.Made)) {
+	if at.Kind != "restore" || !strings.Contains(at.Note, fmt.Sprintf("up to entry %d", done.Entries-1)) || !strings.Contains(at.Note, done.Made.UTC().Format(time.RFC3339)) {
 		t.Errorf("entry %d is %+v", done.Entries, at)
 	}
 	if entries[done.Entries-1].Index != done.Entries-1 || !slices.ContainsFunc(entries[:done.Entries], func(e entryJSON) bool { return e.Kind == "backup" }) {

@@ -10,11 +10,13 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -47,7 +49,7 @@ func (a *app) backupVerify(ctx context.Context, file string, with *unsealing) er
 	if a.json {
 		return a.object(done)
 	}
-	fmt.Fprintf(a.stdout, "ok: %s of %s by %s, %d files, the log up to entry %d\n", x.Gateway, stamp(x.Made), x.By, len(x.Files), x.Log.Entries-1)
+	fmt.Fprintf(a.stdout, "ok: %s of %s by %s, %d files, the log up to entry %d\n", x.Gateway, x.Made.UTC().Format(time.RFC3339), x.By, len(x.Files), x.Log.Entries-1)
 	a.doubtKey(x)
 	return nil
 }
@@ -73,7 +75,7 @@ var neededFiles = []string{
 	inLog + "/key", inLog + "/key.pub", inLog + "/checkpoint",
 }
 
-var examinedFiles = []string{inState + "/" + ledgerFile, inState + "/ca/crl.pem"}
+var examinedFiles = []string{inState + "/" + daemon.LedgerFile, inState + "/ca/crl.pem"}
 
 // Bounds of those.
 const (

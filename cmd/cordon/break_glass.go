@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
@@ -83,7 +84,7 @@ func (a *app) breakGlass(ctx context.Context, o *openFlags) error {
 	if err != nil {
 		return err
 	}
-	want := opening{Gateway: c.ID(), Device: d.ID, Reason: o.reason, Once: rand.Text()}
+	want := daemon.Opening{Gateway: c.ID(), Device: d.ID, Reason: o.reason, Once: rand.Text()}
 	if o.length != "" {
 		length, err := span(o.length)
 		if err != nil {
@@ -91,7 +92,7 @@ func (a *app) breakGlass(ctx context.Context, o *openFlags) error {
 		}
 		want.Seconds = max(1, int64(length/time.Second))
 	}
-	r := emergencyRequest{Do: "open", Opening: want, Person: o.person}
+	r := daemon.EmergencyRequest{Do: "open", Opening: want, Person: o.person}
 	if o.codes {
 		if err := newCertificate(o.out); err != nil {
 			return err
@@ -104,13 +105,13 @@ func (a *app) breakGlass(ctx context.Context, o *openFlags) error {
 		if err != nil {
 			return err
 		}
-		said, err := signed.Sign(cert, purposeOpen, want)
+		said, err := signed.Sign(cert, daemon.PurposeOpen, want)
 		if err != nil {
 			return err
 		}
-		r = emergencyRequest{Do: "open", Signed: &said}
+		r = daemon.EmergencyRequest{Do: "open", Signed: &said}
 	}
-	var done emergencyAnswer
+	var done daemon.EmergencyAnswer
 	if err := a.askEmergency(ctx, c, &r, &done); err != nil {
 		return err
 	}
@@ -182,8 +183,8 @@ func deviceIDs(c *config.Config) (ids []string) {
 }
 
 // askEmergency asks the running gateway.
-func (a *app) askEmergency(ctx context.Context, c *config.Config, r *emergencyRequest, done *emergencyAnswer) error {
-	err := control.Ask(ctx, c.Gateway.State, "emergency", r, done, reloadTimeout)
+func (a *app) askEmergency(ctx context.Context, c *config.Config, r *daemon.EmergencyRequest, done *daemon.EmergencyAnswer) error {
+	err := control.Ask(ctx, c.Gateway.State, "emergency", r, done, daemon.ReloadTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
 		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
@@ -199,7 +200,7 @@ type openedJSON struct {
 	Warn   string   `json:"warning,omitempty"`
 }
 
-func (a *app) showOpened(o *openFlags, done *emergencyAnswer) error {
+func (a *app) showOpened(o *openFlags, done *daemon.EmergencyAnswer) error {
 	var files []string
 	if done.Issued != nil {
 		var err error
@@ -212,7 +213,7 @@ func (a *app) showOpened(o *openFlags, done *emergencyAnswer) error {
 		warn = "it could not be kept, and ends with the gateway: " + done.Unkept
 	}
 	if a.json {
-		return a.object(openedJSON{"cordon.break_glass.opened/v1", newFactJSON(&done.Fact), stamp(done.Fact.ReviewBy()), files, warn})
+		return a.object(openedJSON{"cordon.break_glass.opened/v1", newFactJSON(&done.Fact), done.Fact.ReviewBy().UTC().Format(time.RFC3339), files, warn})
 	}
 	fmt.Fprintf(a.stdout, "%s open: %s, %s\n", done.Fact.ID, &done.Fact, left(&done.Fact, time.Now()))
 	if files != nil {
@@ -238,10 +239,10 @@ func breakGlassCloseCommand(a *app) *cobra.Command {
 			id := strings.ToUpper(args[0])
 			config, err := config.Load(a.config())
 			if err == nil && !strings.HasPrefix(id, "E-") {
-				err = refusedFact(access.ErrNoFact)
+				err = daemon.RefusedFact(access.ErrNoFact)
 			}
 			if err == nil {
-				err = a.carryOut(c.Context(), config, &accessRequest{Do: "end", ID: id, Reason: reason}, id, true)
+				err = a.carryOut(c.Context(), config, &daemon.AccessRequest{Do: "end", ID: id, Reason: reason}, id, true)
 			}
 			return cannot("close "+id, err)
 		},
@@ -281,12 +282,12 @@ func (a *app) reviewEmergency(ctx context.Context, id string, by *badge, found s
 	if err != nil {
 		return err
 	}
-	said, err := signed.Sign(cert, purposeReview, review{Gateway: c.ID(), ID: id, Note: found})
+	said, err := signed.Sign(cert, daemon.PurposeReview, daemon.Review{Gateway: c.ID(), ID: id, Note: found})
 	if err != nil {
 		return err
 	}
-	var done emergencyAnswer
-	if err := a.askEmergency(ctx, c, &emergencyRequest{Do: "review", Signed: &said}, &done); err != nil {
+	var done daemon.EmergencyAnswer
+	if err := a.askEmergency(ctx, c, &daemon.EmergencyRequest{Do: "review", Signed: &said}, &done); err != nil {
 		return err
 	}
 	if a.json {

@@ -10,6 +10,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
 )
@@ -47,7 +48,7 @@ func (a *app) drill(ctx context.Context, device string, by *badge) error {
 	if err != nil {
 		return err
 	}
-	var r drillRequest
+	var r daemon.DrillRequest
 	if device != "" {
 		d, err := c.Device(device)
 		if err != nil {
@@ -58,15 +59,15 @@ func (a *app) drill(ctx context.Context, device string, by *badge) error {
 			return err
 		}
 		// The purpose is signed too: nobody can open a device with it.
-		said, err := signed.Sign(cert, purposeDrill, opening{Gateway: c.ID(), Device: d.ID, Reason: "a drill", Once: rand.Text()})
+		said, err := signed.Sign(cert, daemon.PurposeDrill, daemon.Opening{Gateway: c.ID(), Device: d.ID, Reason: "a drill", Once: rand.Text()})
 		if err != nil {
 			return err
 		}
 		r.Signed = &said
 	}
-	a.remark("waiting for the channels to deliver, %v at most …", drillTimeout)
-	var done drillAnswer
-	err = control.Ask(ctx, c.Gateway.State, "drill", r, &done, reloadTimeout)
+	a.remark("waiting for the channels to deliver, %v at most …", daemon.DrillTimeout)
+	var done daemon.DrillAnswer
+	err = control.Ask(ctx, c.Gateway.State, "drill", r, &done, daemon.ReloadTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
 		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + c.Gateway.State, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
@@ -76,7 +77,7 @@ func (a *app) drill(ctx context.Context, device string, by *badge) error {
 	return a.showDrill(&done)
 }
 
-func (a *app) showDrill(done *drillAnswer) error {
+func (a *app) showDrill(done *daemon.DrillAnswer) error {
 	var err error
 	if a.json {
 		err = a.object(done)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -121,22 +122,22 @@ func (a *app) showEmergency(ctx context.Context, id string) error {
 	}
 	f, known := l.Find(id)
 	if !known || f.Kind != access.Emergency {
-		return refusedFact(access.ErrNoFact)
+		return daemon.RefusedFact(access.ErrNoFact)
 	}
 	r, _, err := a.openLog()
 	if err != nil {
 		return err
 	}
-	out := emergencyJSON{factJSON: newFactJSON(&f), ReviewBy: stamp(f.ReviewBy()), Operations: []operated{}, Entries: []entryJSON{}}
+	out := emergencyJSON{factJSON: newFactJSON(&f), ReviewBy: f.ReviewBy().UTC().Format(time.RFC3339), Operations: []operated{}, Entries: []entryJSON{}}
 	if err := out.collect(ctx, r, &f); err != nil {
 		return err
 	}
 	if a.json {
 		return a.object(out)
 	}
-	rows := [][]string{{"id", f.ID}, {"what", f.String()}, {"phase", f.Phase()}, {"when", left(&f, time.Now())}, {"opened", stamp(f.From) + " by " + f.By}, {"with", f.Proof}, {"reason", f.Reason}}
+	rows := [][]string{{"id", f.ID}, {"what", f.String()}, {"phase", f.Phase()}, {"when", left(&f, time.Now())}, {"opened", f.From.UTC().Format(time.RFC3339) + " by " + f.By}, {"with", f.Proof}, {"reason", f.Reason}}
 	if f.EndedBy != "" {
-		rows = append(rows, []string{"closed", stamp(f.Ended) + " by " + f.EndedBy})
+		rows = append(rows, []string{"closed", f.Ended.UTC().Format(time.RFC3339) + " by " + f.EndedBy})
 	}
 	rows = append(rows, []string{"review", reviewWords(&f, time.Now())})
 	if f.ReviewNote != "" {

@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/home"
 )
@@ -48,9 +49,9 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 			return err
 		}
 	}
-	r := emergencyRequest{Do: "seal", Make: n, Need: need}
-	var done emergencyAnswer
-	err = control.Ask(ctx, c.Gateway.State, "emergency", &r, &done, reloadTimeout)
+	r := daemon.EmergencyRequest{Do: "seal", Make: n, Need: need}
+	var done daemon.EmergencyAnswer
+	err = control.Ask(ctx, c.Gateway.State, "emergency", &r, &done, daemon.ReloadTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
 		done.Codes, err = a.sealHere(c, &r)
 	}
@@ -76,11 +77,11 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 }
 
 // sealHere seals where no gateway runs.
-func (a *app) sealHere(c *config.Config, r *emergencyRequest) ([]string, error) {
+func (a *app) sealHere(c *config.Config, r *daemon.EmergencyRequest) ([]string, error) {
 	log, err := home.OpenLog(c, quietLogger(a.stderr))
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
-	codes, err := sealCodes(c.Gateway.State, recordIn(log), r, control.Operator(), time.Now())
+	codes, err := daemon.SealCodes(c.Gateway.State, daemon.RecordIn(log), r, control.Operator(), time.Now())
 	return codes, errors.Join(err, log.Close())
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
@@ -46,39 +45,35 @@ func (a *app) check(ctx context.Context) error {
 		return cannot("check", err)
 	}
 	report := checked{Schema: "cordon.check/v1", Config: a.config(), Devices: len(c.Devices), Warnings: []string{}}
-	parts := &assembly{config: c}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	parts.stop = stop
-	defer parts.close()
-	if parts.policy, report.Tests, report.Warnings, err = revision.Starting(ctx, c); err != nil {
+	engine, passed, warnings, err := revision.Starting(ctx, c)
+	if err != nil {
 		return cannot("check", err)
 	}
-	for _, name := range revision.Unsigned(c, parts.policy) {
+	report.Tests, report.Warnings = passed, warnings
+	for _, name := range revision.Unsigned(c, engine) {
 		report.Warnings = append(report.Warnings, "virtual patch "+name+" is not as it was signed off")
 	}
-	if _, err := standingNow(c); err != nil {
+	if _, err := daemon.StandingNow(c); err != nil {
 		return cannot("check", err)
 	}
-	if _, err := alarmChannels(c); err != nil {
+	if _, err := daemon.AlarmChannels(c); err != nil {
 		return cannot("check", err)
 	}
-	report.Policy, report.Data = parts.policy.Revision(), parts.policy.Data()
+	report.Policy, report.Data = engine.Revision(), engine.Data()
 	if _, err := home.OpenAuthority(c); err != nil {
 		return cannot("check", err)
 	}
-	if _, err := parts.startPlugins(ctx, background, slog.New(slog.DiscardHandler)); err != nil {
+	if report.Plugins, err = daemon.TryPlugins(ctx, c); err != nil {
 		return cannot("check", err)
 	}
-	for _, p := range parts.plugins {
-		s := p.Status()
-		report.Plugins = append(report.Plugins, s)
+	for _, s := range report.Plugins {
 		for _, m := range s.Measures {
 			if !m.Applied {
 				report.Warnings = append(report.Warnings, fmt.Sprintf("plugin %s: %s not applied: %s", s.Protocol, m.Name, m.Detail))
 			}
 		}
 	}
-	for _, s := range lowered(c) {
+	for _, s := range c.InsecureTLS12() {
 		report.Warnings = append(report.Warnings, s+" admits TLS 1.2: its clients' certificates cross the network in clear")
 	}
 	if report.Audit, err = lookAtLog(c); err != nil {
@@ -99,18 +94,6 @@ func (a *app) check(ctx context.Context) error {
 	return nil
 }
 
-// lowered names the services with insecure_tls12.
-func lowered(c *config.Config) (names []string) {
-	for _, d := range c.Devices {
-		for _, s := range d.Services {
-			if s.InsecureTLS12 {
-				names = append(names, "devices."+d.ID+".services."+s.Name)
-			}
-		}
-	}
-	return names
-}
-
 // lookAtLog says in what state the audit log is, without becoming its writer.
 func lookAtLog(c *config.Config) (string, error) {
 	if _, err := os.Stat(c.Audit.Dir); os.IsNotExist(err) {
@@ -125,9 +108,4 @@ func lookAtLog(c *config.Config) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("of %d entries", n), nil
-}
-
-// recordTimeout bounds entries about the gateway itself.
-func recordTimeout() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 5*time.Second)
 }

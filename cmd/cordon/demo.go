@@ -18,6 +18,7 @@ import (
 	"cordon/certs"
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
@@ -48,7 +49,7 @@ ends the demo with exit code 5.`,
 
 // stage is the demo's gateway and those who visit it.
 type stage struct {
-	*assembly
+	*daemon.Assembly
 	dir     string
 	visits  map[string]string      // gateway address by device
 	badges  map[string]*tls.Config // TLS configuration by person
@@ -76,23 +77,23 @@ func (a *app) demo(ctx context.Context, length time.Duration, keep string) (err 
 	if err != nil {
 		return err
 	}
-	listeners, err := s.gateway.Listen()
+	listeners, err := s.Gateway.Listen()
 	if err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.Close())
 	}
 	for i, l := range listeners {
-		s.visits[s.gateway.Routes[i].Device.ID] = l.Addr().String()
+		s.visits[s.Gateway.Routes[i].Device.ID] = l.Addr().String()
 	}
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
-	go func() { served <- s.gateway.Serve(serving, listeners) }()
-	reader, err := audit.OpenReader(s.config.Audit.Dir)
+	go func() { served <- s.Gateway.Serve(serving, listeners) }()
+	reader, err := audit.OpenReader(s.Config.Audit.Dir)
 	if err != nil {
 		stopServing()
-		return errors.Join(err, <-served, s.close())
+		return errors.Join(err, <-served, s.Close())
 	}
 	a.remark("ward of %d devices, ready in %d ms, policy %.19s, everything on loopback",
-		len(devices), time.Since(began).Milliseconds(), s.policy.Revision())
+		len(devices), time.Since(began).Milliseconds(), s.Policy.Revision())
 
 	scrolling, stopScrolling := context.WithCancel(context.WithoutCancel(ctx))
 	scrolled := make(chan error, 1)
@@ -107,7 +108,7 @@ func (a *app) demo(ctx context.Context, length time.Duration, keep string) (err 
 	stopScrolling()
 	err = <-scrolled
 	stopServing()
-	err = errors.Join(err, <-served, s.close())
+	err = errors.Join(err, <-served, s.Close())
 	if err != nil {
 		return err
 	}
@@ -159,14 +160,14 @@ func (a *app) setStage(ctx context.Context, dir string, devices map[string]strin
 	if a.verbose == 0 {
 		log = quietLogger(a.stderr)
 	}
-	if s.assembly, err = assemble(ctx, file, log); err != nil {
+	if s.Assembly, err = daemon.Assemble(ctx, file, log); err != nil {
 		return nil, err
 	}
-	for i := range s.gateway.Routes { // whichever ports are free
-		s.gateway.Routes[i].Listen = "127.0.0.1:0"
+	for i := range s.Gateway.Routes { // whichever ports are free
+		s.Gateway.Routes[i].Listen = "127.0.0.1:0"
 	}
 	if err := s.issueBadges(ctx); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -205,7 +206,7 @@ func addDemoDevice(file string, d demo.Device, address string) error {
 }
 
 func (s *stage) issueBadges(ctx context.Context) error {
-	authority, err := home.OpenAuthority(s.config)
+	authority, err := home.OpenAuthority(s.Config)
 	if err != nil {
 		return err
 	}
@@ -263,7 +264,7 @@ func (s *stage) act(act demo.Act) {
 }
 
 func (s *stage) recorded(code string) (audit.Entry, error) {
-	r, err := audit.OpenReader(s.config.Audit.Dir)
+	r, err := audit.OpenReader(s.Config.Audit.Dir)
 	if err != nil {
 		return audit.Entry{}, err
 	}

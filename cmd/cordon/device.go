@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/policy/access"
 )
@@ -29,9 +30,9 @@ func deviceCommand(a *app) *cobra.Command {
 func (a *app) knownProtocols() []string {
 	c, err := config.Load(a.config())
 	if err != nil {
-		return protocols(nil)
+		return daemon.Protocols(nil)
 	}
-	return protocols(c.Plugins)
+	return daemon.Protocols(c.Plugins)
 }
 
 // newDevice is a device as the flags of "device add" give it.
@@ -79,7 +80,7 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 	f.StringVar(&flags.class, "class", "", "what kind of device it is: monitor/bedside (default the profile's)")
 	f.StringVar(&flags.criticality, "criticality", "", "how much harm its loss does: low, medium or high")
 	f.StringVar(&flags.address, "address", "", "the device's IP address")
-	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: "+strings.Join(protocols(nil), ", "))
+	f.StringVar(&flags.protocol, "protocol", "", "what it speaks: "+strings.Join(daemon.Protocols(nil), ", "))
 	f.IntVar(&flags.port, "port", 0, "the device's TCP port (default the profile's)")
 	f.StringVar(&flags.listen, "listen", "", "where the gateway listens for it: `ADDRESS:PORT`, or :PORT")
 	f.StringVar(&flags.service, "service", "", "the service's name (default the protocol)")
@@ -90,7 +91,7 @@ would be faulty afterwards. A running gateway reads it at its next start.`,
 	for _, name := range []string{"address", "protocol", "listen"} {
 		mustComplete(c.MarkFlagRequired(name))
 	}
-	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(protocols(nil), cobra.ShellCompDirectiveNoFileComp)))
+	mustComplete(c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(daemon.Protocols(nil), cobra.ShellCompDirectiveNoFileComp)))
 	mustComplete(c.RegisterFlagCompletionFunc("profile", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return a.profileNames(), cobra.ShellCompDirectiveNoFileComp
 	}))
@@ -248,7 +249,7 @@ type serviceJSON struct {
 }
 
 func forPrograms(d *config.Device, l access.Ledger) deviceJSON {
-	state, by := stateNow(l, d)
+	state, by := daemon.StateNow(l, d)
 	out := deviceJSON{Schema: "cordon.device/v1", ID: d.ID, Address: d.Address, Profile: d.Profile, Class: d.Class, Criticality: d.Criticality,
 		Segment: d.Segment, MAC: d.MAC, Source: d.Source, Sources: d.SourceAddresses, Labels: map[string]string{}, State: state, StateBy: by, Services: []serviceJSON{}}
 	maps.Copy(out.Labels, d.Labels)
@@ -274,7 +275,7 @@ func deviceListCommand(a *app) *cobra.Command {
 			if err != nil {
 				return cannot("list devices", err)
 			}
-			l, err := a.standing(cmd.Context(), c)
+			l, err := daemon.StandingOf(cmd.Context(), c)
 			if err != nil {
 				return cannot("list devices", err)
 			}
@@ -288,7 +289,7 @@ func deviceListCommand(a *app) *cobra.Command {
 			var rows [][]string
 			for i := range c.Devices {
 				d := &c.Devices[i]
-				state := stateWords(l, d) + glassWords(l, d.ID)
+				state := daemon.StateWords(l, d) + glassWords(l, d.ID)
 				for _, s := range d.Services {
 					rows = append(rows, []string{d.ID, d.Class, state, s.Name, s.Proto, s.Listen.String(), netip.AddrPortFrom(d.Address, s.Port).String()})
 				}
@@ -319,7 +320,7 @@ func deviceShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return cannot("show device", err)
 			}
-			l, err := a.standing(cmd.Context(), c)
+			l, err := daemon.StandingOf(cmd.Context(), c)
 			if err != nil {
 				return cannot("show device", err)
 			}
@@ -332,8 +333,8 @@ func deviceShowCommand(a *app) *cobra.Command {
 }
 
 func facts(d *config.Device, l access.Ledger) [][]string {
-	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", stateWords(l, d) + glassWords(l, d.ID)}}
-	_, by := stateNow(l, d)
+	rows := [][]string{{"device", d.ID}, {"address", d.Address.String()}, {"class", d.Class}, {"state", daemon.StateWords(l, d) + glassWords(l, d.ID)}}
+	_, by := daemon.StateNow(l, d)
 	for i := range by {
 		rows = append(rows, []string{string(by[i].Kind) + " " + by[i].ID, left(&by[i], time.Now()) + ": " + by[i].Reason})
 	}

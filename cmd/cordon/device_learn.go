@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/policy/access"
@@ -75,7 +76,7 @@ func (a *app) endLearning(ctx context.Context, id string, t *termFlags) error {
 	if err != nil {
 		return err
 	}
-	l, err := standingNow(c)
+	l, err := daemon.StandingNow(c)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (a *app) endLearning(ctx context.Context, id string, t *termFlags) error {
 		if f.Kind != access.Learning || f.Device != d.ID || f.Phase() == access.Over {
 			continue
 		}
-		if err := a.carryOut(ctx, c, &accessRequest{Do: "end", ID: f.ID, Reason: t.reason}, f.ID, t.yes); err != nil {
+		if err := a.carryOut(ctx, c, &daemon.AccessRequest{Do: "end", ID: f.ID, Reason: t.reason}, f.ID, t.yes); err != nil {
 			return err
 		}
 		ended = true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
@@ -147,15 +147,12 @@ func lookAtKeys(_ context.Context, x *examination) {
 }
 
 func lookAtPlugins(ctx context.Context, x *examination) {
-	background, stop := context.WithCancel(ctx)
-	parts := &assembly{config: x.config, stop: stop}
-	defer parts.close()
-	if _, err := parts.startPlugins(ctx, background, slog.New(slog.DiscardHandler)); err != nil {
+	all, err := daemon.TryPlugins(ctx, x.config)
+	if err != nil {
 		x.find("high", "plugins", err.Error(), "cordon check shows where")
 		return
 	}
-	for _, p := range parts.plugins {
-		s := p.Status()
+	for _, s := range all {
 		for _, m := range s.Measures {
 			if !m.Applied {
 				x.find("medium", "plugin "+s.Protocol, fmt.Sprintf("%s not applied: %s", m.Name, m.Detail), confinementRemedy(m.Name))
@@ -213,7 +210,7 @@ func lookAtClock(_ context.Context, x *examination) {
 }
 
 func lookAtTLS(_ context.Context, x *examination) {
-	for _, s := range lowered(x.config) {
+	for _, s := range x.config.InsecureTLS12() {
 		x.find("medium", "TLS of "+s, "insecure_tls12 is on: certificates of clients that speak TLS 1.2 cross the network in clear",
 			"update the clients, then remove the key")
 	}

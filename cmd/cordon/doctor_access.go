@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/revision"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -29,7 +30,7 @@ func lookAtAccess(_ context.Context, x *examination) {
 			x.find("low", "access", fmt.Sprintf("the configuration has %s quarantined, without an end", d.ID), "cordon device quarantine "+d.ID+" keeps who did it, and why")
 		}
 	}
-	l, err := standingNow(x.config)
+	l, err := daemon.StandingNow(x.config)
 	if err != nil {
 		x.find("high", "access", err.Error()+"; a gateway that starts quarantines every device", "restore the file from a backup and restart the gateway, or move it away")
 		return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/alarm"
@@ -23,7 +24,7 @@ const (
 // lookAtEmergencies looks for what was not reviewed, for break-glass that became a habit, and for
 // an emergency that could not be opened.
 func lookAtEmergencies(_ context.Context, x *examination) {
-	if l, err := standingNow(x.config); err == nil { // otherwise lookAtAccess says so
+	if l, err := daemon.StandingNow(x.config); err == nil { // otherwise lookAtAccess says so
 		count := map[string]int{}
 		for i := range l.Facts {
 			f := &l.Facts[i]
@@ -35,9 +36,9 @@ func lookAtEmergencies(_ context.Context, x *examination) {
 			}
 			switch {
 			case f.Unreviewed() && time.Now().After(f.ReviewBy()):
-				x.find("high", "break-glass", fmt.Sprintf("%s, opened by %s on %s, has not been reviewed", f.ID, f.By, stamp(f.From)), "cordon break-glass show "+f.ID+", then review it")
+				x.find("high", "break-glass", fmt.Sprintf("%s, opened by %s on %s, has not been reviewed", f.ID, f.By, f.From.UTC().Format(time.RFC3339)), "cordon break-glass show "+f.ID+", then review it")
 			case f.Unreviewed():
-				x.find("notice", "break-glass", fmt.Sprintf("%s, opened by %s, is to be reviewed by %s", f.ID, f.By, stamp(f.ReviewBy())), "cordon break-glass show "+f.ID+", then review it")
+				x.find("notice", "break-glass", fmt.Sprintf("%s, opened by %s, is to be reviewed by %s", f.ID, f.By, f.ReviewBy().UTC().Format(time.RFC3339)), "cordon break-glass show "+f.ID+", then review it")
 			case f.Phase() == access.InForce:
 				x.find("notice", "break-glass", fmt.Sprintf("%s is open: %s", f.ID, f), "cordon break-glass close "+f.ID+" when it is not needed any more")
 			}
@@ -65,7 +66,7 @@ func lookAtEmergencies(_ context.Context, x *examination) {
 
 // lookAtAlarms looks for channels that nobody hears anything over.
 func lookAtAlarms(_ context.Context, x *examination) {
-	channels, err := alarmChannels(x.config)
+	channels, err := daemon.AlarmChannels(x.config)
 	if err != nil {
 		x.find("high", "alarms", err.Error(), "cordon check shows where")
 		return
@@ -82,7 +83,7 @@ func lookAtAlarms(_ context.Context, x *examination) {
 			}
 		}
 	}
-	waiting, oldest, err := alarm.Waiting(filepath.Join(x.config.Gateway.State, alarmDir), channels)
+	waiting, oldest, err := alarm.Waiting(filepath.Join(x.config.Gateway.State, daemon.AlarmDir), channels)
 	if err != nil {
 		x.find("high", "alarms", err.Error(), "make gateway.state readable")
 		return

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/gateway/audit"
 	"cordon/gateway/segment"
 )
@@ -75,7 +76,7 @@ func lookAtRequests(ctx context.Context, x *examination) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil || e.Kind != kindSegment || time.Since(e.Time) > recent {
+		if err != nil || e.Kind != daemon.KindSegment || time.Since(e.Time) > recent {
 			continue
 		}
 		who, _, asks := strings.Cut(e.Note, segment.AsksForAddress)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/gateway/audit"
 	"cordon/gateway/segment"
 )
@@ -67,12 +68,13 @@ func TestDoctorRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &segmentWatch{name: "icu", log: slog.New(slog.DiscardHandler), record: log}
 	mac, _ := segment.ParseMAC("00:1b:44:11:3a:02")
-	for range 2 {
-		w.event(segment.Event{Kind: segment.Undeclared, Device: "ct-1", MAC: mac, Protocol: "dhcp", Count: 1})
+	for _, protocol := range []string{"dhcp", "dhcp", "udp"} {
+		note := daemon.SegmentNote("icu", segment.Event{Kind: segment.Undeclared, Device: "ct-1", MAC: mac, Protocol: protocol, Count: 1})
+		if _, err := log.Append(t.Context(), audit.Entry{Kind: daemon.KindSegment, Note: note}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	w.event(segment.Event{Kind: segment.Undeclared, Device: "ct-1", MAC: mac, Protocol: "udp", Count: 1})
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,23 +1,21 @@
 package main
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"cordon/certs/ca"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
-	"cordon/cmd/cordon/signed"
 )
 
 // drills runs a drill.
-func (s *site) drills(t *testing.T, args ...string) (outcome, drillAnswer) {
+func (s *site) drills(t *testing.T, args ...string) (outcome, daemon.DrillAnswer) {
 	t.Helper()
 	out := s.run(t, append([]string{"break-glass", "drill", "--json", "--dir", s.gw()}, args...)...)
-	var done drillAnswer
+	var done daemon.DrillAnswer
 	if err := json.Unmarshal([]byte(out.stdout), &done); out.code == exit.Done && err != nil {
 		t.Fatalf("a drill says %s: %v", out.stdout, err)
 	}
@@ -153,56 +151,4 @@ func alarmsHandedOver(t *testing.T, cordon string) {
 	}
 	live.Close()
 	d.stop(t)
-}
-
-// Words that were signed for a drill open nothing, and the other way round.
-func TestDrillIsNoOpening(t *testing.T) {
-	g := newGlass(t)
-	manager := g.badge(t, ca.Request{ID: "m.ito", Roles: []string{"nurse-manager"}})
-	for _, c := range []struct {
-		purpose   string
-		opens, ok bool
-	}{{purposeDrill, true, false}, {purposeOpen, false, false}, {purposeReview, false, false}, {purposeDrill, false, true}, {purposeOpen, true, true}} {
-		said, err := signed.Sign(manager, c.purpose, g.wish(c.purpose))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c.opens {
-			_, err = g.openSigned(&said, time.Now())
-		} else {
-			_, err = g.rehearse(t.Context(), &said, time.Now())
-		}
-		if (err == nil) != c.ok {
-			t.Errorf("signed for %s, opens %v: %v", c.purpose, c.opens, err)
-		}
-		if open := len(g.standing.ledger.Facts); (open > 0) != (c.opens && c.ok) {
-			t.Errorf("signed for %s: %d emergencies", c.purpose, open)
-		}
-	}
-}
-
-// Whom a drill refuses is refused for what an opening is.
-func TestDrillRefuses(t *testing.T) {
-	g := newGlass(t)
-	manager := g.badge(t, ca.Request{ID: "m.ito", Roles: []string{"nurse-manager"}})
-	for what, c := range map[string]struct {
-		cert   tls.Certificate
-		change func(*opening)
-		want   string
-	}{
-		"another role": {g.badge(t, ca.Request{ID: "n.abe", Roles: []string{"nurse"}}), func(*opening) {}, "break_glass.role"},
-		"class":        {manager, func(o *opening) { o.Device = "pump-1" }, "break_glass.class"},
-		"no device":    {manager, func(o *opening) { o.Device = "ct-9" }, "device.unknown"},
-		"gateway":      {manager, func(o *opening) { o.Gateway = "ward.example/west" }, "break_glass.gateway"},
-	} {
-		o := g.wish(what)
-		c.change(&o)
-		said, err := signed.Sign(c.cert, purposeDrill, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := g.rehearse(t.Context(), &said, time.Now()); code(err) != c.want {
-			t.Errorf("%s: %v, want %s", what, err, c.want)
-		}
-	}
 }

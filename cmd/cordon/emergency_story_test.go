@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/alarm"
@@ -419,7 +420,7 @@ func reviewOverdue(t *testing.T, cordon string) {
 	if err := os.Mkdir(s.path("gw/state/access"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Write(s.path("gw/state/" + ledgerFile)); err != nil {
+	if err := l.Write(s.path("gw/state/" + daemon.LedgerFile)); err != nil {
 		t.Fatal(err)
 	}
 	s.serve(t)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/daemon"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -81,7 +83,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 	}
 	events := os.NewFile(uintptr(watch), "inotify")
 	defer events.Close()
-	if _, err := unix.InotifyAddWatch(watch, filepath.Join(s.gw(), "state", filepath.Dir(ledgerFile)), unix.IN_CLOSE_NOWRITE); err != nil {
+	if _, err := unix.InotifyAddWatch(watch, filepath.Join(s.gw(), "state", filepath.Dir(daemon.LedgerFile)), unix.IN_CLOSE_NOWRITE); err != nil {
 		t.Fatal(err)
 	}
 	tries := 0
@@ -109,7 +111,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 
 // quarantineDuring hands over, and quarantines a device at the moment for which at waits. The
 // quarantine holds, whatever becomes of the hand-over, which is the error.
-func (s *site) quarantineDuring(t *testing.T, d *daemon, at func(heir int)) (handover error) {
+func (s *site) quarantineDuring(t *testing.T, d *running, at func(heir int)) (handover error) {
 	t.Helper()
 	stays, _ := s.asks(t, "engine", "A1")
 	old := d.leader()

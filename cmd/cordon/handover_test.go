@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -192,9 +193,9 @@ func (s *site) mentioned(t *testing.T, text string) (n int) {
 }
 
 // handOver has a new process take over, and returns what the gateway said.
-func (s *site) handOver(t *testing.T, args ...string) reloaded {
+func (s *site) handOver(t *testing.T, args ...string) daemon.Reloaded {
 	t.Helper()
-	var done reloaded
+	var done daemon.Reloaded
 	s.decode(t, &done, append([]string{"reload", "--json", "--dir", s.gw()}, args...)...)
 	if done.Process == 0 {
 		t.Fatalf("no process took over: %+v", done)
@@ -474,7 +475,7 @@ func stayersAsked(t *testing.T, cordon string) {
 		t.Fatal(err)
 	}
 	s.write(t, "gw/cordon.yaml", strings.Replace(string(text), "    class: monitor/bedside\n", "    class: monitor/bedside\n    state: quarantined\n", 1))
-	var done reloaded
+	var done daemon.Reloaded
 	s.decode(t, &done, "reload", "--json", "--dir", s.gw())
 	if done.Ended != 1 || done.Process != 0 {
 		t.Errorf("the quarantine ended %d sessions, want 1: %+v", done.Ended, done)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 
 	"github.com/spf13/cobra"
@@ -16,9 +14,6 @@ import (
 
 // Whoever watches a gateway without being its service manager, a container's engine above all,
 // asks the same as the watchdog does. watchdog.go says what counts as hanging.
-
-// healthTimeout bounds the answer: of the gateway's loops, and then of the gateway.
-const healthTimeout = 5 * time.Second
 
 func healthCommand(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -35,18 +30,9 @@ What is wrong with a gateway that is at work, "cordon doctor" finds.`,
 	}
 }
 
-// health is what a gateway at work says.
-type health struct {
-	Schema  string `json:"schema"`
-	Gateway string `json:"gateway"`
-	Version string `json:"version"`
-	PID     int    `json:"pid"`
-	Policy  string `json:"policy"` // its revision
-}
-
 func (a *app) health(ctx context.Context) error {
-	var now health
-	err := control.Ask(ctx, a.state(), "health", nil, &now, 2*healthTimeout)
+	var now daemon.Health
+	err := control.Ask(ctx, a.state(), "health", nil, &now, 2*daemon.HealthTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
 		return exit.Error{Code: "health.unreachable", Message: fmt.Sprintf("no gateway runs with the state in %s", a.state()), Exit: exit.Unreachable, Err: err,
 			Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
@@ -59,13 +45,4 @@ func (a *app) health(ctx context.Context) error {
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s is at work: cordon %s, process %d, policy %.19s\n", now.Gateway, now.Version, now.PID, now.Policy)
 	return err
-}
-
-// answerHealth finds out whether this process turns. Where it does not, each request may leave a
-// goroutine behind, as the watchdog's do.
-func (r *reloader) answerHealth(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
-	if err := r.parts.turns(ctx, healthTimeout); err != nil {
-		return nil, exit.Error{Code: "health.hangs", Message: "the gateway hangs: " + err.Error(), Exit: exit.Unreachable, Try: []string{"restart it, and keep its log"}, Err: err}
-	}
-	return health{"cordon.health/v1", r.parts.config.Gateway.Name, build().Version, os.Getpid(), r.parts.inForce().Revision()}, nil
 }

@@ -124,7 +124,7 @@ func (h holdings) within(before holdings) bool {
 }
 
 // settled returns what the gateway and its plugin hold once nobody is connected.
-func (s *site) settled(t *testing.T, d *daemon) holdings {
+func (s *site) settled(t *testing.T, d *running) holdings {
 	t.Helper()
 	var held, last holdings
 	if !eventually(func() bool {
@@ -136,7 +136,7 @@ func (s *site) settled(t *testing.T, d *daemon) holdings {
 	return held
 }
 
-func (s *site) holdings(t *testing.T, d *daemon) holdings {
+func (s *site) holdings(t *testing.T, d *running) holdings {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.listen)
 	held := holdings{"sockets of clients": len(connections(port, established))}

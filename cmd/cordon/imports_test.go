@@ -60,9 +60,21 @@ var imports = []struct{ from, may, because string }{
 		"OPA is a policy.Decider to it and the CA a source of certificates; it contains no protocol parser"},
 
 	{"cmd/cordon/config", "policy github.com/goccy/go-yaml/...", "says what a file says, starts nothing"},
+	{"cmd/cordon/exit", "cmd/cordon/config", "how a command ends: it knows faults of a configuration, and no command"},
+	{"cmd/cordon/disk", "policy/rollout", "files, whatever is in them"},
+	{"cmd/cordon/signed", "certs cmd/cordon/exit", "words and who says them, whatever they are about"},
+	{"cmd/cordon/envelope", "cmd/cordon/disk cmd/cordon/exit", "codes, whatever they open"},
+	{"cmd/cordon/control", "cmd/cordon/exit golang.org/x/sys/...", "verbs, whatever they do"},
+	{"cmd/cordon/home", "certs/ca cmd/cordon/config cmd/cordon/disk cmd/cordon/exit gateway/audit policy/rego", "opens what is there, runs nothing"},
+	{"cmd/cordon/keeper", "cmd/cordon/config gateway/segment golang.org/x/sys/...", "the segment helper: it links neither OPA nor the CA"},
+	{"cmd/cordon/revision", "certs cmd/cordon/config cmd/cordon/disk cmd/cordon/exit cmd/cordon/signed gateway/audit policy policy/rego policy/rollout golang.org/x/sys/...",
+		"which policy decides: it knows no gateway"},
 	{"cmd/cordon/backup", "filippo.io/age/...", "the only place for age: the file of a backup, whatever is in it"},
-	{"cmd/cordon", "certs certs/ca cmd/cordon/backup cmd/cordon/config deploy/demo gateway gateway/alarm gateway/audit gateway/handover gateway/metrics gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream policy policy/access policy/rego policy/rollout " +
-		"github.com/spf13/... golang.org/x/sys/...", "the only place where parts meet"},
+	{"cmd/cordon/daemon", "certs certs/ca cmd/cordon/config cmd/cordon/control cmd/cordon/disk cmd/cordon/envelope cmd/cordon/exit cmd/cordon/home cmd/cordon/keeper cmd/cordon/revision cmd/cordon/signed " +
+		"gateway gateway/alarm gateway/audit gateway/handover gateway/metrics gateway/segment plugins plugins/astm plugins/command plugins/dicom plugins/hl7 plugins/http plugins/modbus plugins/mqtt plugins/poct1a plugins/sdk plugins/sdk/serve plugins/stream " +
+		"policy policy/access policy/rego policy/rollout golang.org/x/sys/...", "the only place where parts meet: it knows no command line"},
+	{"cmd/cordon", "certs certs/ca cmd/cordon/backup cmd/cordon/config cmd/cordon/control cmd/cordon/daemon cmd/cordon/disk cmd/cordon/envelope cmd/cordon/exit cmd/cordon/home cmd/cordon/keeper cmd/cordon/revision cmd/cordon/signed deploy/demo " +
+		"gateway gateway/alarm gateway/audit gateway/handover gateway/segment plugins policy policy/access policy/rego policy/rollout github.com/spf13/... golang.org/x/sys/...", "the operator's tool: it starts no part but by way of the daemon"},
 	{"deploy/dimse", "", "a DICOM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/astm", "", "an ASTM peer that shares nothing with the inspector it is tried against"},
 	{"deploy/poct", "", "a POCT1-A peer that shares nothing with the inspector it is tried against"},

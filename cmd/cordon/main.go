@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -14,7 +15,7 @@ import (
 // plugin NAME" is how the gateway re-executes itself, confined, for one protocol.
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "plugin" {
-		if err := servePlugin(os.Args[2]); err != nil {
+		if err := daemon.ServePlugin(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, "cordon:", err)
 			os.Exit(exit.Failed)
 		}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/metrics"
 	"cordon/policy/rego"
@@ -267,7 +268,7 @@ func failuresAreSeen(t *testing.T, cordon string) {
 	if status, text, _ := m.get("/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz, where a restart would not help: %d %s", status, text)
 	}
-	var said gatewayStatus
+	var said daemon.Status
 	out := s.run(t, "status", "--json", "--dir", s.gw())
 	if err := json.Unmarshal([]byte(out.stdout), &said); err != nil || out.code != exit.Findings || said.Ready || said.Schema != "cordon.status/v1" || len(said.Plugins) != 1 || said.Plugins[0].Running {
 		t.Errorf("status exits with %d, %v: %s", out.code, err, out.stdout)

@@ -1,22 +1,14 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"cordon/gateway"
-	"cordon/gateway/handover"
-	"cordon/policy"
 )
 
 // manager plays the part of systemd: it keeps what each process tells it.
@@ -113,52 +105,5 @@ func tellServiceManager(t *testing.T, cordon string) {
 	}
 	if len(states) != len(want) {
 		t.Errorf("the service manager was told %q", states)
-	}
-}
-
-// stuck is a policy that can be made not to answer, deadline or not.
-type stuck struct{ mu sync.Mutex }
-
-func (s *stuck) Decide(context.Context, *policy.Request) policy.Decision {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return policy.Decision{}
-}
-
-// The watchdog is told that a gateway lives as long as it does, and again when it does again.
-func TestWatchdog(t *testing.T) {
-	m := newManager(t)
-	t.Setenv("WATCHDOG_USEC", "150000")
-	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
-	hangs := &stuck{}
-	parts := &assembly{log: handover.NewLog(), gateway: gateway.New(gateway.Config{Policy: hangs, Log: handover.NewLog()})}
-	r := &reloader{parts: parts, log: slog.New(slog.DiscardHandler), systemd: serviceManager()}
-	ctx, stop := context.WithCancel(t.Context())
-	var watching sync.WaitGroup
-	watching.Go(func() { r.watchdog(ctx) })
-	defer watching.Wait()
-	defer stop()
-	pings := func() int { _, n := m.all(); return n }
-	more := func() bool {
-		before := pings()
-		return eventually(func() bool { return pings() > before+2 })
-	}
-	if !more() {
-		t.Fatal("there are no pings")
-	}
-	hangs.mu.Lock()
-	time.Sleep(200 * time.Millisecond) // what was under way
-	before := pings()
-	time.Sleep(400 * time.Millisecond)
-	if now := pings(); now != before {
-		t.Errorf("%d pings while the policy does not answer", now-before)
-	}
-	hangs.mu.Unlock()
-	if !more() {
-		t.Error("there are no pings any more")
-	}
-	t.Setenv("WATCHDOG_PID", "1")
-	if got := watchdogInterval(); got != 0 {
-		t.Errorf("the watchdog of another process wants pings every %v", got)
 	}
 }

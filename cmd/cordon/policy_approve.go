@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/cmd/cordon/signed"
@@ -73,7 +74,7 @@ func number(text string) (int, error) {
 func (a *app) withApproval() (*config.Config, error) {
 	c, err := config.Load(a.config())
 	if err == nil && !c.Policy.Approval.Needed() {
-		err = approvalOff()
+		err = daemon.ApprovalOff()
 	}
 	return c, err
 }
@@ -149,7 +150,7 @@ func (a *app) giveOpinion(ctx context.Context, c *config.Config, sub *revision.S
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &revision.Step{Do: do, Number: sub.Number, Signed: &said})
+	done, err := daemon.TakeStep(ctx, c, &revision.Step{Do: do, Number: sub.Number, Signed: &said})
 	if err != nil {
 		return err
 	}

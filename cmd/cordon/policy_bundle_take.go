@@ -13,6 +13,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
@@ -161,7 +162,7 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 			Try: []string{fmt.Sprintf("the same command with --rollback-to %d", opened.Revision)}}
 	}
 	if !news {
-		return a.bundleLoaded(&reloaded{Schema: "cordon.reload/v1", Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Devices: []string{},
+		return a.bundleLoaded(&daemon.Reloaded{Schema: "cordon.reload/v1", Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Devices: []string{},
 			Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: false}})
 	}
 	if rollback != 0 && !yes {
@@ -171,8 +172,8 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 	if err := b.Kept.Hand(d); err != nil {
 		return err
 	}
-	var done reloaded
-	err = control.Ask(ctx, c.Gateway.State, "bundle", revision.BundleOrder{From: d.Name, Rollback: rollback}, &done, 2*reloadTimeout)
+	var done daemon.Reloaded
+	err = control.Ask(ctx, c.Gateway.State, "bundle", revision.BundleOrder{From: d.Name, Rollback: rollback}, &done, 2*daemon.ReloadTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
 		return a.loadWithoutGateway(ctx, c, b, d, opened)
 	}
@@ -208,14 +209,14 @@ func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *revis
 		return fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	done := reloaded{Schema: "cordon.reload/v1", Changed: true, Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Tests: tests, Devices: []string{},
+	done := daemon.Reloaded{Schema: "cordon.reload/v1", Changed: true, Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Tests: tests, Devices: []string{},
 		Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: true}}
 	if was, err := b.Last(); err == nil && was != nil {
 		done.OldPolicy, done.OldData = was.Engine.Revision(), was.Engine.Data()
 	}
-	e := audit.Entry{Kind: audit.KindReload, Note: done.note() + "; loaded by " + control.Operator() + " for the next start"}
+	e := audit.Entry{Kind: audit.KindReload, Note: done.Note() + "; loaded by " + control.Operator() + " for the next start"}
 	e.Decision.Revision, e.Decision.Data = done.Policy, done.Data
-	if err := recordIn(log)(e); err != nil {
+	if err := daemon.RecordIn(log)(e); err != nil {
 		return fmt.Errorf("record the bundle: %w", err)
 	}
 	if err := b.Take(d, opened); err != nil {
@@ -225,7 +226,7 @@ func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *revis
 	return a.bundleLoaded(&done)
 }
 
-func (a *app) bundleLoaded(done *reloaded) error {
+func (a *app) bundleLoaded(done *daemon.Reloaded) error {
 	if a.json {
 		return a.object(done)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/policy/rego"
@@ -94,7 +95,7 @@ func granted(c *config.Config) func(*rego.Engine, error) (*rego.Engine, error) {
 		if err != nil {
 			return nil, err
 		}
-		l, err := standingNow(c)
+		l, err := daemon.StandingNow(c)
 		if err != nil {
 			return nil, err
 		}

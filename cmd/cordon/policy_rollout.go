@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/revision"
 	"cordon/policy/rollout"
 )
@@ -95,7 +96,7 @@ func (a *app) rollOut(ctx context.Context, rev string, stage rollout.Stage, devi
 			return err
 		}
 	}
-	done, err := a.makeStep(ctx, c, s)
+	done, err := daemon.TakeStep(ctx, c, s)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (a *app) rollBack(ctx context.Context, to int, named bool) error {
 		_, err := number(strconv.Itoa(to))
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &revision.Step{Do: "rollback", Number: to})
+	done, err := daemon.TakeStep(ctx, c, &revision.Step{Do: "rollback", Number: to})
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (a *app) rolloutStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, c, &revision.Step{Do: "status"})
+	done, err := daemon.TakeStep(ctx, c, &revision.Step{Do: "status"})
 	if err != nil {
 		return err
 	}

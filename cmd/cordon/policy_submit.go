@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/cmd/cordon/signed"
@@ -151,7 +152,7 @@ func (a *app) submitPolicy(ctx context.Context, args []string, by *badge, why st
 		return err
 	}
 	if !c.Policy.Approval.Needed() {
-		return approvalOff()
+		return daemon.ApprovalOff()
 	}
 	if err := revision.CheckWhy(why); err != nil {
 		return err
@@ -182,7 +183,7 @@ func (a *app) submitPolicy(ctx context.Context, args []string, by *badge, why st
 	if err != nil {
 		return err
 	}
-	done, err := a.makeStep(ctx, own, &revision.Step{Do: "submit", Signed: &said, Archive: archive})
+	done, err := daemon.TakeStep(ctx, own, &revision.Step{Do: "submit", Signed: &said, Archive: archive})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 )
 
 func profileCommand(a *app) *cobra.Command {
@@ -151,7 +152,7 @@ func (a *app) checkProfile(file string, p *config.Profile) error {
 			return config.Faults{{Code: "config.protocol.unknown", File: file, Message: fmt.Sprintf("%s: services.%s: no plugin speaks it, only %s", file, s.Proto, strings.Join(known, ", ")),
 				Try: []string{"name one of those, or add the plugin to the configuration"}}}
 		}
-		protocol, brought := builtins()[s.Proto]
+		protocol, brought := daemon.Builtins()[s.Proto]
 		if !brought {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
@@ -269,7 +270,7 @@ func (w *recordedTime) run(ctx context.Context, add func(context.Context, *rego.
 			case e.Kind == audit.KindGap:
 				w.gaps.Add(1)
 				continue
-			case len(e.Input) == 0, e.Kind == kindShadow: // about the gateway itself, or answered nobody
+			case len(e.Input) == 0, e.Kind == daemon.KindShadow: // about the gateway itself, or answered nobody
 				continue
 			default: // somebody was answered, but not by the policy
 				e.Decision.Cause = policy.Cause(e.Kind)

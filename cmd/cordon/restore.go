@@ -156,7 +156,7 @@ func (a *app) showRestored(r *restored, x *examined) error {
 		return a.object(r)
 	}
 	if !r.Restored {
-		fmt.Fprintf(a.stdout, "%s of %s, %d files, %s, the log up to entry %d\n", r.Gateway, stamp(r.Made), r.Files, megabytes(r.Bytes), r.Entries-1)
+		fmt.Fprintf(a.stdout, "%s of %s, %d files, %s, the log up to entry %d\n", r.Gateway, r.Made.UTC().Format(time.RFC3339), r.Files, megabytes(r.Bytes), r.Entries-1)
 		rows := [][]string{{"configuration", r.Dir}, {"state", r.State}, {"log", r.Audit}, {"policy", r.Policy}}
 		for _, file := range r.Outside {
 			rows = append(rows, []string{"outside", file})
@@ -172,7 +172,7 @@ func (a *app) showRestored(r *restored, x *examined) error {
 		a.doubtKey(x)
 		return nil
 	}
-	fmt.Fprintf(a.stdout, "restored: %s as of %s, the log goes on with entry %d\n", r.Gateway, stamp(r.Made), r.Entry)
+	fmt.Fprintf(a.stdout, "restored: %s as of %s, the log goes on with entry %d\n", r.Gateway, r.Made.UTC().Format(time.RFC3339), r.Entry)
 	if len(r.Aside) > 0 {
 		a.remark("what was there is in %s, keys included: remove it when nothing in it is needed", strings.Join(r.Aside, ", "))
 	}
@@ -183,6 +183,6 @@ func (a *app) showRestored(r *restored, x *examined) error {
 	a.remark(`not in the backup, because it came later than %[1]s: revocations (cordon cert revoke), grants and quarantines
 (cordon access list), sealed codes that were used since and are good again (cordon break-glass seal)
 next: cordon check --dir %[2]s
-      cordon run -c %[2]s/cordon.yaml`, stamp(r.Made), r.Dir)
+      cordon run -c %[2]s/cordon.yaml`, r.Made.UTC().Format(time.RFC3339), r.Dir)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 )
 
 // exchange moves aside what is there and puts what was written in its place.
@@ -26,9 +27,9 @@ func (r *restoring) exchange() error {
 	for _, place := range there {
 		root := r.root(place)
 		inside, _ := within(root.dir, place)
-		aside := filepath.Join(root.dir, replacedPrefix+r.stamp)
+		aside := filepath.Join(root.dir, home.ReplacedPrefix+r.stamp)
 		if root.dir == r.rules { // where what is hidden is no policy
-			aside = filepath.Join(root.dir, "."+replacedPrefix+r.stamp)
+			aside = filepath.Join(root.dir, "."+home.ReplacedPrefix+r.stamp)
 		}
 		if !slices.Contains(r.aside, aside) {
 			if err := os.Mkdir(aside, 0o700); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
@@ -57,7 +58,7 @@ func (p *restorePlan) compare(x *examined, now time.Time) (*loss, error) {
 	}
 	unknown("the log", l.compareLog(x, log))
 	unknown("revocations", l.compareRevoked(x, filepath.Join(state, home.CADir, "crl.pem")))
-	unknown("access and quarantines", l.compareAccess(x, filepath.Join(state, ledgerFile), now))
+	unknown("access and quarantines", l.compareAccess(x, filepath.Join(state, daemon.LedgerFile), now))
 	return l, nil
 }
 
@@ -123,7 +124,7 @@ func (l *loss) compareAccess(x *examined, file string, now time.Time) error {
 		return err
 	}
 	var was access.Ledger
-	if text := x.small[inState+"/"+ledgerFile]; text != nil {
+	if text := x.small[inState+"/"+daemon.LedgerFile]; text != nil {
 		if was, err = access.Parse(text); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 )
 
 // restorePlan is where the files of a backup go: the configuration to the directory that is asked for, the
@@ -304,15 +305,10 @@ func (p *restorePlan) there(files []backup.File) ([]string, error) {
 		}
 		for _, d := range all {
 			path := filepath.Join(r.dir, d.Name())
-			if !slices.Contains(list, path) && !ofRestore(d.Name()) && d.Name() != "lost+found" {
+			if !slices.Contains(list, path) && !home.OfRestore(d.Name()) && d.Name() != "lost+found" {
 				list = append(list, path)
 			}
 		}
 	}
 	return list, nil
-}
-
-// ofRestore reports whether a restore has made the directory of that name.
-func ofRestore(name string) bool {
-	return strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(strings.TrimPrefix(name, "."), replacedPrefix)
 }

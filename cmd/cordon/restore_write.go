@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,14 +18,8 @@ import (
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
-)
-
-// Folders that a restore makes in the directories it writes to, beside what it puts there: on
-// the same file system, so that everything takes its place by a rename.
-const (
-	stagingPrefix  = ".restoring-" // what is being written
-	replacedPrefix = "replaced-"   // what was there, by the time of the restore
 )
 
 // restoring is one restore. First everything is written and made durable beside what is there; then that is moved
@@ -108,13 +103,13 @@ func (r *restoring) prepare() error {
 			return err
 		}
 		for _, d := range left { // of a restore that was killed
-			if strings.HasPrefix(d.Name(), stagingPrefix) {
+			if strings.HasPrefix(d.Name(), home.StagingPrefix) {
 				if err := os.RemoveAll(filepath.Join(root.dir, d.Name())); err != nil {
 					return err
 				}
 			}
 		}
-		r.staging[root.dir] = filepath.Join(root.dir, stagingPrefix+r.stamp)
+		r.staging[root.dir] = filepath.Join(root.dir, home.StagingPrefix+r.stamp)
 		if err := os.Mkdir(r.staging[root.dir], 0o700); err != nil {
 			return err
 		}
@@ -235,10 +230,10 @@ func (r *restoring) continueLog() (entry int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := recordTimeout()
+	ctx, cancel := home.RecordTimeout()
 	defer cancel()
 	x := r.backup
-	note := fmt.Sprintf("restored by %s from a backup of %s up to entry %d, made by %s", control.Operator(), stamp(x.Made), x.Log.Entries-1, x.By)
+	note := fmt.Sprintf("restored by %s from a backup of %s up to entry %d, made by %s", control.Operator(), x.Made.UTC().Format(time.RFC3339), x.Log.Entries-1, x.By)
 	if r.lost.Log != "" {
 		note += "; of the log that was in its place: " + r.lost.Log
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/revision"
 	"cordon/policy/rollout"
@@ -25,7 +26,7 @@ import (
 type hospital struct {
 	*site
 	listen map[string]string // by device
-	daemon *daemon
+	daemon *running
 	count  int // of messages
 }
 
@@ -278,7 +279,7 @@ func (s *hospital) byStages(t *testing.T) {
 	if text := s.must(t, "policy", "rollout", "status", "--dir", s.gw()); !strings.Contains(text, "deny → allow\t3\tmonitor/bedside\thl7:ORU^R01\tnurse\tmon-7\t") {
 		t.Errorf("status says %s", text)
 	}
-	shadows := slices.DeleteFunc(s.entriesOf(t, kindShadow), func(e entryJSON) bool { return !strings.Contains(e.Note, "role nurse") })
+	shadows := slices.DeleteFunc(s.entriesOf(t, daemon.KindShadow), func(e entryJSON) bool { return !strings.Contains(e.Note, "role nurse") })
 	if len(shadows) != 1 || !strings.Contains(shadows[0].Note, "not in force: the candidate answers allow, what counted was deny") {
 		t.Fatalf("the log has of the shadow %+v", shadows)
 	}

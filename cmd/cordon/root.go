@@ -1,9 +1,10 @@
-// Command cordon is the gateway and its operator's tool.
+// Command cordon is the gateway and its operator's tool. The gateway itself is package daemon; this one has a
+// file for each command.
 //
 // Read root.go for how a command is found and what all of them share, failure.go and
 // output.go for what they say, then the file of each command. Data goes to standard
 // output, everything else to standard error; with --json both are machine-readable.
-// Exit codes are in failure.go.
+// Exit codes are in package exit.
 //
 // The command trusts who runs it: whoever may write the configuration or the state
 // directory can do everything.
@@ -14,8 +15,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
 )
 
@@ -89,7 +89,7 @@ func newRoot(a *app) *cobra.Command {
 
 Clients speak mutual TLS to the gateway, which asks a policy about every operation,
 records the answer and only then lets the operation reach the device.`
-	root.Version = build().Version
+	root.Version = daemon.Build().Version
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -172,42 +172,12 @@ func mustComplete(err error) {
 	}
 }
 
-// buildInfo says which build this is.
-type buildInfo struct {
-	Schema   string `json:"schema"`
-	Version  string `json:"version"`
-	Revision string `json:"revision"`
-	Modified bool   `json:"modified"` // built from a changed checkout
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
-
-func build() buildInfo {
-	b := buildInfo{Schema: "cordon.version/v1", Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	if info.Main.Version != "" {
-		b.Version = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.Revision = s.Value
-		case "vcs.modified":
-			b.Modified = s.Value == "true"
-		}
-	}
-	return b
-}
-
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show which build this is",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			b := build()
+			b := daemon.Build()
 			if a.json {
 				return a.object(b)
 			}

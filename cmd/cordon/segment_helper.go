@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/segment"
 )
@@ -99,7 +100,7 @@ func (a *app) shedNetAdmin(flags *pflag.FlagSet) error {
 	if _, err := keeper.Plans(c); err != nil {
 		return err
 	}
-	dir, err := makeRuntime()
+	dir, err := daemon.MakeRuntime()
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (a *app) shedNetAdmin(flags *pflag.FlagSet) error {
 	if err := h.Start(); err != nil {
 		return fmt.Errorf("start the segment helper: %w", err)
 	}
-	// The directory is named for the process that needs it, lest makeRuntime takes it for left behind.
+	// The directory is named for the process that needs it, lest daemon.MakeRuntime takes it for left behind.
 	if lasting := filepath.Join(filepath.Dir(dir), fmt.Sprintf("cordon-%d-segment", h.Process.Pid)); os.Rename(dir, lasting) == nil {
 		socket = filepath.Join(lasting, filepath.Base(socket))
 	}

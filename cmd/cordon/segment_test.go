@@ -425,8 +425,8 @@ func (w *ward) isolated(t *testing.T, segments ...string) {
 	}
 }
 
-// keeper.Server is the process that sets segments up for a daemon that was started as root.
-func (w *ward) segmentHelper(t *testing.T, d *daemon) (pid int) {
+// segmentHelper is the process that sets segments up for a daemon that was started as root.
+func (w *ward) segmentHelper(t *testing.T, d *running) (pid int) {
 	t.Helper()
 	if !eventually(func() bool {
 		for _, child := range children(t, d.cmd.Process.Pid) {
@@ -447,7 +447,7 @@ func (w *ward) segmentHelper(t *testing.T, d *daemon) (pid int) {
 }
 
 // withoutNetAdmin fails if the daemon has CAP_NET_ADMIN or could get it (capabilities(7)).
-func (w *ward) withoutNetAdmin(t *testing.T, d *daemon) {
+func (w *ward) withoutNetAdmin(t *testing.T, d *running) {
 	t.Helper()
 	for _, set := range []string{"CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))

@@ -156,8 +156,8 @@ func (s *site) issueStaff(t *testing.T) {
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
-// daemon is a running "cordon run".
-type daemon struct {
+// running is a running "cordon run".
+type running struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once it was waited for
 
@@ -168,9 +168,9 @@ type daemon struct {
 }
 
 // serve starts the gateway and waits for its ready line.
-func (s *site) serve(t *testing.T) *daemon {
+func (s *site) serve(t *testing.T) *running {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(s.cordon, "run", "--json", "-c", filepath.Join(s.gw(), "cordon.yaml")), exited: make(chan struct{})}
+	d := &running{cmd: exec.Command(s.cordon, "run", "--json", "-c", filepath.Join(s.gw(), "cordon.yaml")), exited: make(chan struct{})}
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func (s *site) serve(t *testing.T) *daemon {
 
 // watch reads standard error to its end and waits for the process. ready is told whether
 // the ready line came.
-func (d *daemon) watch(stderr io.Reader, ready chan<- bool) {
+func (d *running) watch(stderr io.Reader, ready chan<- bool) {
 	defer close(d.exited)
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
@@ -229,20 +229,20 @@ func (d *daemon) watch(stderr io.Reader, ready chan<- bool) {
 }
 
 // readyLine is what it said when it was ready.
-func (d *daemon) readyLine() string {
+func (d *running) readyLine() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.line
 }
 
-func (d *daemon) logged() string {
+func (d *running) logged() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.log.String()
 }
 
 // stop ends the gateway as systemd would and returns its exit code.
-func (d *daemon) stop(t *testing.T) int {
+func (d *running) stop(t *testing.T) int {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -263,7 +263,7 @@ func (d *daemon) stop(t *testing.T) int {
 }
 
 // kill ends it as a power failure would, with every process that has taken over.
-func (d *daemon) kill() {
+func (d *running) kill() {
 	d.cmd.Process.Kill()
 	for _, pid := range d.processes()[1:] {
 		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.Contains(string(line), "\x00run\x00") { // it is still that one
@@ -274,7 +274,7 @@ func (d *daemon) kill() {
 }
 
 // processes are those that have been ready, the first one first.
-func (d *daemon) processes() []int {
+func (d *running) processes() []int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.pids) == 0 {
@@ -284,7 +284,7 @@ func (d *daemon) processes() []int {
 }
 
 // leader is the process that accepts.
-func (d *daemon) leader() int {
+func (d *running) leader() int {
 	all := d.processes()
 	return all[len(all)-1]
 }

@@ -1,185 +1,136 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"os"
-	"path/filepath"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"cordon/cmd/cordon/control"
-	"cordon/cmd/cordon/revision"
-	"cordon/gateway/alarm"
-	"cordon/gateway/audit"
-	"cordon/gateway/metrics"
-	"cordon/plugins"
-	"cordon/policy"
-	"cordon/policy/access"
+	"cordon/cmd/cordon/daemon"
+	"cordon/cmd/cordon/exit"
+
+	"github.com/spf13/cobra"
 )
 
-// gatewayStatus is how a running gateway does, for "cordon status" and for metrics. Gathering it waits for no
-// change that is under way.
-type gatewayStatus struct {
-	Schema  string        `json:"schema"`
-	Gateway string        `json:"gateway"`
-	Version string        `json:"version"`
-	PID     int           `json:"pid"`
-	Began   time.Time     `json:"began"` // this process
-	Ready   bool          `json:"ready"`
-	Checks  []checkStatus `json:"checks"`
-
-	Policy   string           `json:"policy"` // in force
-	Data     string           `json:"data"`
-	Source   origin           `json:"source"`
-	Since    time.Time        `json:"since"`              // this process decides by it
-	Stage    string           `json:"rollout,omitempty"`  // of a candidate beside it
-	Bundle   *revision.Chosen `json:"bundle,omitempty"`   // the one in force
-	Trial    time.Time        `json:"trial_end,omitzero"` // of a configuration on trial
-	Outcomes []sourceOutcome  `json:"reloads"`
-
-	Sessions int              `json:"sessions"`
-	Staying  int              `json:"sessions_staying"` // with processes that have handed over
-	Plugins  []plugins.Status `json:"plugins"`
-	Segments []segmentState   `json:"segments"`
-	Devices  map[string]int   `json:"devices"` // by state
-
-	Audit        auditStatus          `json:"audit"`
-	Certificates map[string]time.Time `json:"certificates"` // when they end
-	Alarms       alarmStatus          `json:"alarms"`
-	BreakGlass   glassStatus          `json:"break_glass"`
+func statusCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show how the running gateway does",
+		Long: `Ask the running gateway how it does: whether it is ready (clients are accepted, the policy
+answers, entries become durable, every plugin runs, every segment is up), what is in force and since when,
+how bringing in what is new went, what waits and what ends. Exit code 8 if something of it is not as it
+should be, 7 if no gateway runs. "cordon doctor" looks at the machine as well, and at a gateway that does not run.`,
+		Example: "  cordon status --dir DIR\n  cordon status --json --dir DIR | jq .ready",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return cannot("show the status", a.status(c.Context())) },
+	}
 }
 
-type checkStatus struct {
-	Name string `json:"name"`
-	OK   bool   `json:"ok"`
-	Why  string `json:"why,omitempty"`
-}
-
-type auditStatus struct {
-	Entries int64  `json:"entries"`
-	Waiting int    `json:"waiting"`
-	Refused int64  `json:"refused"` // that could not be recorded, since this process began
-	Fault   string `json:"fault,omitempty"`
-}
-
-type alarmStatus struct {
-	Waiting map[string]int `json:"waiting"` // by channel
-	Oldest  time.Time      `json:"oldest,omitzero"`
-	Fault   string         `json:"fault,omitempty"`
-}
-
-type glassStatus struct {
-	Open       int `json:"open"`
-	Unreviewed int `json:"unreviewed"` // overdue ones included
-	Overdue    int `json:"overdue"`
-}
-
-// shown is what decisions rest on, for who looks and does not wait for a change.
-type shown struct {
-	inForce
-	origin  origin
-	since   time.Time
-	stage   string // of a candidate
-	bundles *revision.Bundles
-}
-
-// show makes it known. standing.mu is held, but for the start.
-func (a *assembly) show(ground inForce) {
-	s := &shown{inForce: ground, origin: policyOrigin(a.config), since: time.Now(), bundles: a.source.Bundles}
-	if was := a.shown.Load(); was != nil && revision.DigestsOf(was.policy) == revision.DigestsOf(ground.policy) {
-		s.since = was.since
-	}
-	if a.source.State != nil && a.source.State.Candidate != nil {
-		s.stage = string(a.source.State.Candidate.Stage)
-	}
-	a.shown.Store(s)
-}
-
-// status gathers it.
-func (r *reloader) status(ctx context.Context) *gatewayStatus {
-	p := r.parts
-	in, b := p.shown.Load(), build()
-	s := &gatewayStatus{
-		Schema: "cordon.status/v1", Gateway: p.config.Gateway.Name, Version: b.Version, PID: os.Getpid(), Began: r.began, Ready: true,
-		Policy: in.policy.Revision(), Data: in.policy.Data(), Source: in.origin, Since: in.since, Stage: in.stage, Outcomes: p.outcomes.all(),
-		Plugins: []plugins.Status{}, Devices: map[string]int{}, Certificates: p.certs.Ends(), BreakGlass: glassOf(p.standing.shown.Load()),
-	}
-	s.Segments = p.segmentStates(ctx)
-	for _, c := range p.ready(ctx, s.Segments) {
-		s.Checks = append(s.Checks, checkStatusOf(c))
-		s.Ready = s.Ready && c.Err == nil
-	}
-	if in.bundles != nil {
-		s.Bundle, _ = in.bundles.Kept.InForce() // doctor says what is wrong with the file
-	}
-	if ends := r.trialEnds.Load(); ends != 0 {
-		s.Trial = time.Unix(0, ends)
-	}
-	for _, x := range p.plugins {
-		s.Plugins = append(s.Plugins, x.Status())
-	}
-	for _, state := range []string{policy.StateActive, policy.StateMaintenance, policy.StateLearning, policy.StateQuarantined} {
-		s.Devices[state] = 0
-	}
-	for _, d := range in.devices {
-		s.Devices[d.State]++
-	}
-	s.Sessions = p.gateway.Sessions()
-	s.Audit = auditStatusOf(p.log.Stats())
-	s.Alarms = p.alarmStatus()
-	return s
-}
-
-func checkStatusOf(c metrics.Check) checkStatus {
-	s := checkStatus{Name: c.Name, OK: c.Err == nil}
-	if c.Err != nil {
-		s.Why = c.Err.Error()
-	}
-	return s
-}
-
-func auditStatusOf(s audit.Stats, _ bool) auditStatus {
-	a := auditStatus{Entries: s.Entries, Waiting: s.Waiting, Refused: s.Refused}
-	if s.Err != nil {
-		a.Fault = s.Err.Error()
-	}
-	return a
-}
-
-func (a *assembly) alarmStatus() alarmStatus {
-	channels, err := alarmChannels(a.config)
-	var s alarmStatus
-	if err == nil {
-		s.Waiting, s.Oldest, err = alarm.Waiting(filepath.Join(a.config.Gateway.State, alarmDir), channels)
+func (a *app) status(ctx context.Context) error {
+	var s daemon.Status
+	state := a.state()
+	err := control.Ask(ctx, state, "status", struct{}{}, &s, 2*control.Timeout)
+	if errors.Is(err, control.ErrNoGateway) {
+		err = exit.Error{Code: "control.unreachable", Message: "no gateway runs with the state in " + state, Exit: exit.Unreachable, Err: err, Try: []string{"start it: cordon run", "run this as the user the gateway runs as"}}
 	}
 	if err != nil {
-		s.Fault = err.Error()
+		return err
 	}
-	return s
+	if a.json {
+		err = a.object(&s)
+	} else {
+		err = a.table([]string{"SUBJECT", "STATE", "DETAIL"}, statusRows(&s, time.Now()))
+	}
+	if wrong := wrong(&s); err == nil && len(wrong) > 0 {
+		err = exit.Error{Code: "status.findings", Message: fmt.Sprintf("%d thing(s) are not as they should be: %s", len(wrong), strings.Join(wrong, ", ")), Exit: exit.Findings, Try: []string{"cordon doctor", "the gateway's log"}}
+	}
+	return err
 }
 
-func glassOf(l *access.Ledger) (g glassStatus) {
-	for i := range l.Facts {
-		switch f := &l.Facts[i]; {
-		case f.Kind != access.Emergency:
-		case f.Phase() == access.InForce:
-			g.Open++
-		case f.Unreviewed():
-			g.Unreviewed++
-			if f.Overdue {
-				g.Overdue++
-			}
+// age is how long something is ago, as people say it.
+func age(now, then time.Time) string {
+	d := now.Sub(then)
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// wrong names what somebody should look at.
+func wrong(s *daemon.Status) (list []string) {
+	for _, c := range s.Checks {
+		if !c.OK {
+			list = append(list, c.Name)
 		}
 	}
-	return g
+	for _, o := range s.Outcomes {
+		if !o.OK {
+			list = append(list, "reload from "+string(o.Source))
+		}
+	}
+	if s.BreakGlass.Overdue > 0 {
+		list = append(list, "break-glass")
+	}
+	if oldest := s.Alarms.Oldest; s.Alarms.Fault != "" || !oldest.IsZero() && time.Since(oldest) > alarmWaits {
+		list = append(list, "alarms")
+	}
+	return list
 }
 
-// answerStatus is the verb of the control socket.
-func (r *reloader) answerStatus(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
-	if r.handedOver() {
-		return nil, control.ErrMoved
+// statusRows are for people.
+func statusRows(s *daemon.Status, now time.Time) [][]string {
+	good := map[bool]string{true: "ok", false: "FAILED"}
+	rows := [][]string{{"gateway", map[bool]string{true: "ready", false: "NOT READY"}[s.Ready], fmt.Sprintf("%s, cordon %s, pid %d, for %s", s.Gateway, s.Version, s.PID, age(now, s.Began))}}
+	for _, c := range s.Checks {
+		rows = append(rows, []string{c.Name, good[c.OK], cmp.Or(c.Why, "-")})
 	}
-	ctx, cancel := context.WithTimeout(ctx, control.Timeout)
-	defer cancel()
-	return r.status(ctx), nil
+	policy := fmt.Sprintf("%.19s, for %s", s.Policy, age(now, s.Since))
+	if s.Bundle != nil {
+		policy += fmt.Sprintf(", bundle revision %d", s.Bundle.Revision)
+	}
+	if s.Stage != "" {
+		policy += ", a candidate at stage " + s.Stage
+	}
+	rows = append(rows, []string{"policy in force", string(s.Source), policy})
+	for _, o := range s.Outcomes {
+		detail := fmt.Sprintf("%d ok, %d failed, last ok %s ago", o.Successes, o.Failures, age(now, o.Success))
+		if o.Why != "" {
+			detail += ": " + o.Why
+		}
+		rows = append(rows, []string{"reload " + string(o.Source), good[o.OK], detail})
+	}
+	if !s.Trial.IsZero() {
+		rows = append(rows, []string{"configuration", "on trial", "undone in " + age(s.Trial, now) + " unless confirmed: cordon confirm"})
+	}
+	rows = append(rows, []string{"sessions", fmt.Sprint(s.Sessions), fmt.Sprintf("%d more stay with processes that have handed over", s.Staying)})
+	for _, p := range s.Plugins {
+		rows = append(rows, []string{"plugin " + p.Protocol, map[bool]string{true: "runs", false: "DOWN"}[p.Running], fmt.Sprintf("%d sessions, %d windows in use, ended %d times", p.Sessions, p.Windows, p.Crashes)})
+	}
+	for _, x := range s.Segments {
+		rows = append(rows, []string{"segment " + x.Name, map[bool]string{true: "up", false: "DOWN"}[x.Up], cmp.Or(x.Why, "-")})
+	}
+	rows = append(rows, []string{"audit log", cmp.Or(s.Audit.Fault, "ok"), fmt.Sprintf("%d entries, %d waiting, %d refused", s.Audit.Entries, s.Audit.Waiting, s.Audit.Refused)})
+	var states []string
+	for _, state := range slices.Sorted(maps.Keys(s.Devices)) {
+		if n := s.Devices[state]; n > 0 {
+			states = append(states, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	rows = append(rows, []string{"devices", "-", cmp.Or(strings.Join(states, ", "), "-")})
+	for _, name := range slices.Sorted(maps.Keys(s.Certificates)) {
+		rows = append(rows, []string{"certificate " + name, "ends", s.Certificates[name].Local().Format(time.DateTime)})
+	}
+	for _, channel := range slices.Sorted(maps.Keys(s.Alarms.Waiting)) {
+		rows = append(rows, []string{"alarms over " + channel, fmt.Sprintf("%d waiting", s.Alarms.Waiting[channel]), cmp.Or(s.Alarms.Fault, "-")})
+	}
+	return append(rows, []string{"break-glass", fmt.Sprintf("%d open", s.BreakGlass.Open), fmt.Sprintf("%d to be reviewed, %d of them overdue", s.BreakGlass.Unreviewed, s.BreakGlass.Overdue)})
 }

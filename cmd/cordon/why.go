@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
 	"cordon/gateway/audit"
@@ -73,7 +74,7 @@ func (a *app) why(ctx context.Context, code string, repair repairOptions) error 
 			return cannot(doing, err)
 		}
 	}
-	if (e.Kind == audit.KindDecision || e.Kind == kindShadow) && e.Decision.Cause == policy.CausePolicy && e.Decision.Revision != "" {
+	if (e.Kind == audit.KindDecision || e.Kind == daemon.KindShadow) && e.Decision.Cause == policy.CausePolicy && e.Decision.Revision != "" {
 		if err := explain(ctx, c, &e, &out); err != nil {
 			return cannot(doing, err)
 		}
@@ -165,7 +166,7 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	if r.Operation.Class != "" {
 		p("class", "%s", r.Operation.Class)
 	}
-	if e.Kind == kindShadow {
+	if e.Kind == daemon.KindShadow {
 		p("shadow", "%s", e.Note)
 	}
 	p("because", "%s", cmp.Or(cmp.Or(e.Decision.Reason, e.Decision.Rule, e.Note), "-"))

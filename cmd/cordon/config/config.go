@@ -330,6 +330,18 @@ func parse(path string, text []byte) (*Config, error) {
 // ID is which gateway this is, for what is signed: trust domain and name.
 func (c *Config) ID() string { return c.Identity.TrustDomain + "/" + c.Gateway.Name }
 
+// InsecureTLS12 names the services with insecure_tls12.
+func (c *Config) InsecureTLS12() (names []string) {
+	for _, d := range c.Devices {
+		for _, s := range d.Services {
+			if s.InsecureTLS12 {
+				names = append(names, "devices."+d.ID+".services."+s.Name)
+			}
+		}
+	}
+	return names
+}
+
 // Device finds a device by its id or by the only id that begins with prefix. Its
 // error is a Faults with code "device.unknown" or "device.ambiguous".
 func (c *Config) Device(prefix string) (*Device, error) {

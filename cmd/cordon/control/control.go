@@ -1,3 +1,6 @@
+// Package control is the socket over which a running gateway is asked for something: one line with a verb and
+// JSON, and one line back. It tells the gateway who asks, as the kernel says, and trusts whoever may
+// write gateway.state, as everything does.
 package control
 
 import (

@@ -14,6 +14,7 @@ import (
 	"cordon/policy/rollout"
 )
 
+// Read reads a file of at most limit bytes. A larger one is an error, and no more of it is read.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -72,6 +73,7 @@ func Edit(path string, text []byte) error {
 	return os.Rename(f.Name(), path)
 }
 
+// Sync makes what was created, renamed and removed in a directory durable.
 func Sync(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
@@ -80,7 +82,16 @@ func Sync(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// Exists reports whether there is anything at path, a dangling symbolic link included.
 func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// UnlessGone forgives what was removed while it was looked at, such as an alarm that was delivered.
+func UnlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -1,3 +1,6 @@
+// Package exit is how a command ends: with an error as a person and a script are told it, and one of a few
+// exit codes that are the same for every command. What crosses a socket between two processes of ours
+// is the same error. It does not print: that is for the command.
 package exit
 
 import (
@@ -38,6 +41,7 @@ type Error struct {
 	Err     error    // the cause, for errors.Is
 }
 
+// Error is the message alone, without its place and what to try.
 func (f Error) Error() string { return f.Message }
 func (f Error) Unwrap() error { return f.Err }
 

@@ -1,11 +1,15 @@
+// Package home is what a gateway has on disk before it runs: its configuration, its authority, its first
+// policy and its log, and how each is opened. Whoever may write there can do everything.
 package home
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"cordon/certs/ca"
@@ -17,6 +21,8 @@ import (
 // CADir is where the CA is, in gateway.state.
 const CADir = "ca"
 
+// OpenAuthority opens the certificate authority of a configuration. Its error is an exit.Error with code ca.missing, or a
+// config.Faults if the authority is of another trust domain.
 func OpenAuthority(c *config.Config) (*ca.Authority, error) {
 	dir := filepath.Join(c.Gateway.State, CADir)
 	authority, err := ca.Open(dir, ca.Limits{TTL: c.Identity.CA.LeafTTL, MaxTTL: max(c.Identity.CA.LeafTTL, 24*time.Hour)})
@@ -35,9 +41,27 @@ func OpenLog(c *config.Config, log *slog.Logger) (*audit.Log, error) {
 	return audit.Open(LogConfig(c, log))
 }
 
+// LogConfig is how the log of a configuration is opened. Its writer may add to it.
 func LogConfig(c *config.Config, log *slog.Logger) audit.Config {
 	return audit.Config{
 		Dir: c.Audit.Dir, Origin: c.ID(), Gateway: c.Gateway.Name,
 		Checkpoint: c.Audit.Checkpoint, Logger: log,
 	}
+}
+
+// RecordTimeout bounds entries about the gateway itself.
+func RecordTimeout() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 5*time.Second)
+}
+
+// What a restore makes in the directories it writes to: on the same file system, so that everything
+// takes its place by a rename.
+const (
+	StagingPrefix  = ".restoring-" // what is being written
+	ReplacedPrefix = "replaced-"   // what was there, by the time of the restore; hidden or not
+)
+
+// OfRestore reports whether a restore has made the directory of that name.
+func OfRestore(name string) bool {
+	return strings.HasPrefix(name, StagingPrefix) || strings.HasPrefix(strings.TrimPrefix(name, "."), ReplacedPrefix)
 }

@@ -1,3 +1,12 @@
+// Package keeper makes what needs privileges: network namespaces and sockets inside of them, for the segments
+// that a configuration declares. A daemon that faces clients must not have CAP_NET_ADMIN, so a second process, the segment
+// helper, has it: it sets segments up and gives the daemon sockets that its own reading of the configuration declares. It
+// listens on a socket of type SOCK_SEQPACKET, one request on each connection, so that neither end's
+// restart is more than a failed request to the other.
+//
+// Read plan.go for what is declared, client.go for the daemon's end, server.go for the helper's, and lifeline.go for how
+// a helper ends with the gateway that started it. It does not defend against another process of the gateway's
+// user: that can ask for the same sockets.
 package keeper
 
 import (
@@ -33,7 +42,8 @@ func CanNetAdmin() bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&need == need
 }
 
-// Helper asks the process that listens at a path.
+// Helper is a segment.Keeper that asks the process which listens at a path. Every method waits for its answer until the
+// context is done; ErrNoHelper: nobody listens.
 type Helper struct{ Socket string }
 
 // ErrNoHelper is a segment in which nobody can make sockets.

@@ -14,6 +14,7 @@ import (
 // for it over the control socket there: who may do the one may do the other, and nothing large
 // crosses the socket.
 
+// HandedBundle is the file of a bundle that is being handed over, in BundleDir.
 const HandedBundle = ".handed"
 
 // BundleOrder is what is asked over the control socket.
@@ -33,6 +34,7 @@ func (k KeptBundles) Hand(d rego.Delivery) error {
 	return errors.Join(disk.Write(path, d.Bundle, mode), disk.Write(path+rego.DetachedSuffix, d.Signature, mode))
 }
 
+// Withdraw takes a bundle away that was handed over. That it is gone already is no error.
 func (k KeptBundles) Withdraw() {
 	for _, name := range []string{HandedBundle, HandedBundle + rego.DetachedSuffix} {
 		os.Remove(filepath.Join(k.Dir, name)) // mostly it is gone already

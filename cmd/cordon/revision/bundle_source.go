@@ -55,6 +55,7 @@ func OpenBundleSource(b *config.Bundle, keys *rego.BundleKeys) (BundleSource, er
 // localBundles is a file, or a folder of files *.tar.gz.
 type localBundles string
 
+// Close has nothing to close.
 func (l localBundles) Close() {}
 
 // Fetch reads the file, or of a folder the bundle whose detached signature claims the highest

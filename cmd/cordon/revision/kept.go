@@ -47,6 +47,7 @@ const (
 // policy was last known to decide.
 type Kept struct{ Dir string }
 
+// KeptIn is where the policies are kept that decided for the gateway of a configuration.
 func KeptIn(c *config.Config) Kept {
 	return Kept{filepath.Join(c.Gateway.State, keptDir)}
 }
@@ -87,11 +88,11 @@ func (k Kept) write(e *rego.Engine) error {
 		if _, err := os.Stat(at); err == nil {
 			continue
 		}
-		if err := rollout.Replace(at, pressed(f.Text)); err != nil {
+		if err := disk.Write(at, pressed(f.Text), 0o600); err != nil {
 			return err
 		}
 	}
-	return rollout.Replace(path, rego.FormatListing(files))
+	return disk.Write(path, rego.FormatListing(files), 0o600)
 }
 
 // Open opens a policy that is kept. fs.ErrNotExist: it is not, or not any more.

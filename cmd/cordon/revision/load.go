@@ -12,6 +12,7 @@ import (
 	"cordon/policy/rego"
 )
 
+// Load compiles the policy folder. What is wrong with it has its place: file, line and column.
 func Load(c *config.Config) (*rego.Engine, error) {
 	engine, err := rego.Load(c.Policy.Dir)
 	if problems, ok := errors.AsType[*rego.Problems](err); ok {

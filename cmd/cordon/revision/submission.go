@@ -42,6 +42,7 @@ type Digests struct {
 	Data   string `json:"data"`
 }
 
+// DigestsOf names a policy that is loaded.
 func DigestsOf(e *rego.Engine) Digests { return Digests{e.Revision(), e.Data()} }
 
 // Proposal is what an author signs. It holds for one gateway and for one policy in force:

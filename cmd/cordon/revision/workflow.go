@@ -11,6 +11,7 @@ import (
 
 	"cordon/certs"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/signed"
 	"cordon/gateway/audit"
@@ -183,7 +184,7 @@ func (w *Workflow) submit(s *Step) (int, error) {
 	if err := os.MkdirAll(filepath.Join(w.Config.Gateway.State, SubmissionDir), 0o700); err != nil {
 		return 0, fmt.Errorf("keep the submission: %w", err)
 	}
-	if err := rollout.Replace(submissionPath(w.Config, number, ".tar"), s.Archive); err != nil {
+	if err := disk.Write(submissionPath(w.Config, number, ".tar"), s.Archive, 0o600); err != nil {
 		return 0, fmt.Errorf("keep the submission: %w", err)
 	}
 	if err := w.note(kindSubmit, number, by, p.Why, p.Digests); err != nil {
@@ -198,7 +199,7 @@ func (w *Workflow) submit(s *Step) (int, error) {
 func (w *Workflow) write(s *Submission) error {
 	text, err := json.Marshal(s) // not indented: signed words keep their bytes
 	if err == nil {
-		err = rollout.Replace(submissionPath(w.Config, s.Number, ".json"), append(text, '\n'))
+		err = disk.Write(submissionPath(w.Config, s.Number, ".json"), append(text, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("keep submission %d: %w", s.Number, err)

@@ -1,3 +1,6 @@
+// Package signed is what people say in their own name: words of a fixed form with the statement that their
+// certificate makes about them. It does not know who may say what, nor whether the certificate still
+// counts: whoever acts on words asks a certs.Verifier first.
 package signed
 
 import (
@@ -46,11 +49,13 @@ func Read(text json.RawMessage, v any) error {
 	return nil
 }
 
+// Digest is the SHA-256 of b in hexadecimal, by which words name other words and files.
 func Digest(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
 
+// Refused is why a statement does not count, with what its author can do about it.
 func Refused(err error) error {
 	f := exit.Error{Code: "statement.refused", Exit: exit.Denied, Message: err.Error(), Err: err}
 	switch {

@@ -1,0 +1,381 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/exit"
+	"cordon/gateway/audit"
+	"cordon/gateway/handover"
+	"cordon/policy"
+	"cordon/policy/access"
+	"cordon/policy/rego"
+)
+
+// LedgerFile is where what operators permit and forbid for a time is kept, in gateway.state.
+const LedgerFile = "access/ledger.json"
+
+// How long a change waits for its entry, how late one that is due by the clock may be noticed
+// after the clock was set, and how long it is left alone when it could not be recorded.
+const (
+	accessRecord = 2 * time.Second
+	accessWatch  = time.Second
+	accessRetry  = 5 * time.Second
+)
+
+// standing is what operators permit and forbid for a time. A change is recorded, kept in the file, and then
+// in force. What cannot be recorded is not done, unless it permits less: a device is
+// quarantined and a grant ends also when the disk is full, and the log is told later.
+//
+// If the file cannot be read, every device is quarantined: which of them are is not known.
+type standing struct {
+	path   string
+	record func(audit.Entry) error
+	alarm  alarmer   // told of changes before they are in force; nil: nobody is
+	parts  *Assembly // of the gateway that is to know; nil: none runs
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	ledger access.Ledger
+	shown  atomic.Pointer[access.Ledger] // the same, for who does not wait for mu
+	damage error                         // why the file could not be read
+	unkept bool                          // the file could not be written, and what is in force is not in it
+	late   []note                        // of what came into force without its entry
+	given  bool                          // another process has the file now
+}
+
+// note is the entry about what became of a fact.
+type note struct {
+	fact string // its id
+	audit.Entry
+}
+
+// openStanding reads the ledger of a configuration. What it holds is not advanced yet.
+func openStanding(c *config.Config, record func(audit.Entry) error, parts *Assembly, log *slog.Logger) *standing {
+	s := &standing{path: filepath.Join(c.Gateway.State, LedgerFile), record: record, parts: parts, log: log}
+	s.ledger, s.damage = access.Read(s.path)
+	read := s.ledger
+	s.shown.Store(&read)
+	return s
+}
+
+// inForce is the policy and the devices as they are configured, which access for a time comes on top of.
+type inForce struct {
+	policy    *rego.Engine
+	candidate *rego.Engine             // of a rollout, or nil
+	devices   map[string]policy.Device // by id
+}
+
+// over is what decisions rest on when l comes on top of c.
+func (c inForce) over(l access.Ledger, damage error) (inForce, error) {
+	engine, err := c.policy.With(l.Document())
+	if err != nil {
+		return c, err
+	}
+	candidate := c.candidate
+	if candidate != nil {
+		if candidate, err = candidate.With(l.Document()); err != nil {
+			return c, err
+		}
+	}
+	devices := map[string]policy.Device{}
+	for id, d := range c.devices {
+		if d.State = l.State(id, d.State); damage != nil {
+			d.State = policy.StateQuarantined
+		}
+		devices[id] = d
+	}
+	return inForce{engine, candidate, devices}, nil
+}
+
+// configuredFacts are the devices of a configuration as policy sees them.
+func configuredFacts(c *config.Config) map[string]policy.Device {
+	devices := map[string]policy.Device{}
+	for i := range c.Devices {
+		d := DeviceFacts(&c.Devices[i])
+		devices[d.ID] = d
+	}
+	return devices
+}
+
+// changed is what a change of the ledger did.
+type changed struct {
+	Ended      int    // live sessions
+	Unrecorded bool   // it is in force, and has no entry yet
+	Unkept     string // it is in force until the gateway ends: why the file could not be written
+}
+
+var errUnrecorded = exit.Error{Code: "access.unrecorded", Message: "the audit log cannot be written, so nothing has changed", Exit: exit.Failed, Try: []string{"cordon doctor", "free space where the log is"}}
+
+// put makes next the ledger, with the notes that tell of it. mustKeep says that it does not count before
+// it is in the file; what the clock does is worked out again from what the file has. mu is held.
+func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed, error) {
+	var done changed
+	ground, err := s.prepare(next)
+	if err != nil {
+		return done, err
+	}
+	if unrecorded := s.recordAll(notes, ground); len(unrecorded) > 0 {
+		if next, ground, err = s.restrain(next); err != nil {
+			return done, err
+		}
+		moved := moves(s.ledger, next)
+		if len(moved) == 0 {
+			return done, errUnrecorded
+		}
+		done.Unrecorded = true
+		s.late = append(s.late, slices.DeleteFunc(unrecorded, func(n note) bool { return !moved[n.fact] })...)
+	}
+	s.raise(notes, next)
+	if err := s.keep(next); err != nil {
+		s.log.Error("keep a change of access", "error", err)
+		if mustKeep {
+			done.Unkept = err.Error()
+			if next, ground, err = s.restrain(next); err != nil {
+				return done, err
+			}
+			moved := moves(s.ledger, next)
+			for _, n := range notes { // their entries say otherwise
+				if n.Note = "not kept, so not done: " + n.Note; !moved[n.fact] {
+					s.record(n.Entry)
+				}
+			}
+			if len(moved) == 0 {
+				return done, exit.Error{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
+			}
+		}
+	}
+	s.unkept = s.unkept || done.Unkept != ""
+	done.Ended = s.enforce(next, ground)
+	return done, nil
+}
+
+// raise alarms about what notes tell, before it is kept: what is not done after all was an alarm
+// too many, and none is lost.
+func (s *standing) raise(notes []note, next access.Ledger) {
+	if s.alarm == nil {
+		return
+	}
+	moved := moves(s.ledger, next)
+	for _, n := range notes {
+		if f, known := next.Find(n.fact); known && moved[n.fact] {
+			s.alarm(n.Entry, &f)
+		}
+	}
+}
+
+// recordAll records notes, and returns those from the first on that could not be.
+func (s *standing) recordAll(notes []note, ground inForce) []note {
+	for i := range notes {
+		n := &notes[i]
+		if ground.policy != nil {
+			n.Decision.Revision, n.Decision.Data = ground.policy.Revision(), ground.policy.Data()
+		}
+		if err := s.record(n.Entry); err != nil {
+			s.log.Error("record a change of access", "change", n.Note, "error", err)
+			return slices.Clone(notes[i:])
+		}
+	}
+	return nil
+}
+
+// restrain makes ready what of next only takes away.
+func (s *standing) restrain(next access.Ledger) (access.Ledger, inForce, error) {
+	next = s.ledger.Restrain(next)
+	ground, err := s.prepare(next)
+	return next, ground, err
+}
+
+// prepare makes ready what decisions rest on under next.
+func (s *standing) prepare(next access.Ledger) (inForce, error) {
+	if s.parts == nil {
+		return inForce{}, nil
+	}
+	return s.parts.prepare(s.parts.configured, next, s.damage)
+}
+
+// enforce brings next into force, and returns how many live sessions that ends.
+func (s *standing) enforce(next access.Ledger, ground inForce) int {
+	s.ledger = next
+	s.shown.Store(&next)
+	if s.parts == nil {
+		return 0
+	}
+	return s.parts.put(ground)
+}
+
+// keep writes the file, and its directory if need be.
+func (s *standing) keep(l access.Ledger) error {
+	if err := os.Mkdir(filepath.Dir(s.path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	err := l.Write(s.path)
+	s.unkept = s.unkept && err != nil
+	return err
+}
+
+// moved reports whether another process has the file now.
+func (s *standing) moved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given
+}
+
+// settle makes the file what another process may go by. mu is held from then on, until the other has it.
+func (s *standing) settle() error {
+	if !s.unkept {
+		return nil
+	}
+	if err := s.keep(s.ledger); err != nil {
+		return exit.Error{Code: "access.unkept", Message: "what is quarantined is in force, and cannot be kept for another process: " + err.Error(), Err: err,
+			Try: []string{"free space where gateway.state is, and repeat it"}}
+	}
+	return nil
+}
+
+// moves are the facts that get to another phase from a to b, or are reviewed or overdue then.
+func moves(a, b access.Ledger) map[string]bool {
+	moved := map[string]bool{}
+	for i := range b.Facts {
+		f := &b.Facts[i]
+		if was, known := a.Find(f.ID); !known || was.Phase() != f.Phase() || was.Overdue != f.Overdue || !was.Reviewed.Equal(f.Reviewed) {
+			moved[f.ID] = true
+		}
+	}
+	return moved
+}
+
+// advance begins and ends what has to be by now, and returns when to look again. It is called
+// at the start, and then by follow.
+func (s *standing) advance(now time.Time) (again time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.catchUp() {
+		again = accessRetry
+	}
+	if s.given {
+		return max(again, accessWatch)
+	}
+	next, events := s.ledger.Advance(now)
+	if s.damage == nil && len(events) > 0 {
+		done, err := s.put(next, eventNotes(events), false)
+		for _, e := range events {
+			s.log.Info("access", "id", e.Fact.ID, "what", e.Fact.String(), "phase", e.Fact.Phase(), "sessions_ended", done.Ended)
+		}
+		if err != nil || done.Unrecorded {
+			return accessRetry
+		}
+	}
+	if again == 0 {
+		again = accessWatch
+	}
+	if at, ok := s.ledger.Next(); ok {
+		again = max(0, min(again, at.Sub(time.Now().Round(0))))
+	}
+	return again
+}
+
+// catchUp records what came into force without an entry. mu is held.
+func (s *standing) catchUp() bool {
+	for len(s.late) > 0 {
+		e := s.late[0].Entry
+		e.Note += "; recorded late"
+		if s.record(e) != nil {
+			return false
+		}
+		s.late = s.late[1:]
+	}
+	return true
+}
+
+// follow has begin and end what the clock says, until ctx is done. Once another process does it, it
+// only sees to entries that are late.
+func (s *standing) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(s.advance(time.Now())):
+		}
+	}
+}
+
+// eventNotes are those of what the clock began and ended.
+func eventNotes(events []access.Event) (list []note) {
+	for _, e := range events {
+		f := &e.Fact
+		switch {
+		case e.Overdue:
+			n := noteOf(f, fmt.Sprintf("has not been reviewed since %s", f.From.UTC().Format(time.RFC3339)))
+			n.Kind = audit.KindBreakGlassOverdue
+			list = append(list, n)
+		case !e.Ended:
+			list = append(list, noteOf(f, "came into force"))
+		case f.Begun:
+			list = append(list, noteOf(f, "ended by itself"))
+		default:
+			list = append(list, noteOf(f, "ended before it came into force"))
+		}
+	}
+	return list
+}
+
+// noteOf says of a fact its id, what became of it, and what it says.
+func noteOf(f *access.Fact, what string) note {
+	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Learning: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
+	switch {
+	case f.Kind == access.Quarantine && f.Phase() == access.Over:
+		kind = audit.KindRelease
+	case f.Kind == access.Emergency && f.Phase() == access.Over:
+		kind = audit.KindBreakGlassClosed
+	case f.Kind == access.Emergency:
+		kind = audit.KindBreakGlassOpened
+	}
+	return note{f.ID, audit.Entry{Kind: kind, Note: fmt.Sprintf("%s %s: %s", f.ID, what, f)}}
+}
+
+// madeNote says that an operator has made a fact.
+func madeNote(f *access.Fact) note {
+	words := []string{"from " + f.From.UTC().Format(time.RFC3339), "until released"}
+	if !f.Until.IsZero() {
+		words[1] = "until " + f.Until.UTC().Format(time.RFC3339)
+	}
+	words = append(words, "reason: "+f.Reason)
+	if f.Sponsor != "" {
+		words = append(words, "sponsor "+f.Sponsor)
+	}
+	if f.Proof != "" {
+		words = append(words, f.Proof, "review due "+f.ReviewBy().UTC().Format(time.RFC3339))
+	}
+	n := noteOf(f, "made by "+f.By)
+	n.Note += ", " + strings.Join(words, ", ")
+	return n
+}
+
+// endedNote says that an operator has ended a fact.
+func endedNote(f *access.Fact) note {
+	n := noteOf(f, "ended by "+f.EndedBy)
+	n.Note += ", reason: " + f.EndedReason
+	return n
+}
+
+// RecordIn makes an entry within the time that a change of access has.
+func RecordIn(log handover.Appender) func(audit.Entry) error {
+	return func(e audit.Entry) error {
+		ctx, cancel := context.WithTimeout(context.Background(), accessRecord)
+		defer cancel()
+		_, err := log.Append(ctx, e)
+		return err
+	}
+}
