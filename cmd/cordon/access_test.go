@@ -281,7 +281,7 @@ func windowsOverlap(t *testing.T, cordon string) {
 	ends(t, "the session of the maintenance that was ended", live)
 	answers("W5", "AR")
 	// One that is to come begins and ends by itself.
-	s.access(t, "device", "maintenance", "mon-7", "--for", "2s", "--from", time.Now().Add(2*time.Second).Format(time.RFC3339), "--reason", "WO-3")
+	s.access(t, "device", "maintenance", "mon-7", "--for", "8s", "--from", time.Now().Add(2*time.Second).Format(time.RFC3339), "--reason", "WO-3")
 	if !eventually(func() bool {
 		return strings.Contains(s.must(t, "device", "show", "mon-7", "--dir", s.gw()), "state\tmaintenance until ")
 	}) {

@@ -158,7 +158,7 @@ func emergencySite(t *testing.T, cordon string) (*site, *receivers) {
 	s := makersSite(t, cordon)
 	s.issue(t, "manager", "--user", "m.ito", "--role", "nurse-manager")
 	s.issue(t, "reviewer", "--user", "p.kim", "--role", "privacy", "--role", "nurse-manager")
-	s.issue(t, "ended", "--user", "m.old", "--role", "nurse-manager", "--ttl", "1s")
+	s.issue(t, "ended", "--user", "m.old", "--role", "nurse-manager", "--ttl", "5s")
 	return s, newReceivers(t, s)
 }
 

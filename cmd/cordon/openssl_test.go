@@ -21,8 +21,7 @@ func tellOpenSSL(t *testing.T, cordon string) {
 	s := newSite(t, cordon)
 	s.issueStaff(t)
 	s.issue(t, "rsa", "--service", "mirth", "--role", "interface-engine", "--key", "rsa")
-	s.issue(t, "late", "--service", "oie", "--role", "interface-engine", "--ttl", "1s")
-	expired := time.Now().Add(time.Second)
+	s.issue(t, "late", "--service", "oie", "--role", "interface-engine", "--ttl", "5s")
 	elsewhere := newSite(t, cordon)
 	elsewhere.issueStaff(t)
 	d := s.serve(t)
@@ -31,7 +30,7 @@ func tellOpenSSL(t *testing.T, cordon string) {
 		return append([]string{"-cert", s.path(name + ".pem"), "-key", s.path(name + ".key"), "-cert_chain", s.path(name + ".pem")}, more...)
 	}
 	leafAlone := []string{"-cert", s.path("engine.pem"), "-key", s.path("engine.key")}
-	time.Sleep(time.Until(expired))
+	s.waitEnded(t, "late")
 	result := message("ORU^R01", "R1", "2.5.1")
 
 	for _, refused := range []struct {
