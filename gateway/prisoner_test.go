@@ -379,7 +379,9 @@ func imprison(t *testing.T, name string) (*ward, *peer) {
 	w := newWard(t, wardConfig{})
 	g := w.admit(t, name)
 	for _, m := range g.plugin.Status().Measures {
-		if !m.Applied && os.Geteuid() == 0 {
+		// A kernel may be without Landlock, and a program with cgo cannot use it.
+		excused := m.Name == "landlock" && (strings.Contains(m.Detail, "kernel") || strings.Contains(m.Detail, "cgo"))
+		if !m.Applied && !excused && os.Geteuid() == 0 {
 			t.Errorf("measure %s is not applied: %s", m.Name, m.Detail)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,7 +110,9 @@ func TestInspection(t *testing.T) {
 	}
 	for _, m := range p.Status().Measures {
 		t.Logf("%+v", m)
-		if !m.Applied && os.Geteuid() == 0 {
+		// A kernel may be without Landlock, and a program with cgo cannot use it.
+		excused := m.Name == "landlock" && (strings.Contains(m.Detail, "kernel") || strings.Contains(m.Detail, "cgo"))
+		if !m.Applied && !excused && os.Geteuid() == 0 {
 			t.Errorf("measure %s not applied as root: %s", m.Name, m.Detail)
 		}
 	}

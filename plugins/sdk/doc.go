@@ -37,7 +37,8 @@
 //  7. Pin it in cordon.yaml by what sha256sum prints, give a device a service with its
 //     name as proto, and run cordon check.
 //
-// The program's main, and its lines in cordon.yaml:
+// The program's main, and its lines in cordon.yaml. It is built with CGO_ENABLED=0: all threads of
+// a program with cgo cannot be restricted by Landlock.
 //
 //	func main() { serve.Serve(acme()) }
 //

@@ -13,7 +13,7 @@ import (
 // confine locks the process in, for good, and says of each measure whether it took
 // hold. The gateway adds namespaces, an own user and a parent-death signal from outside.
 // All of it can be had without privileges.
-func confine() []*control.Measure {
+func confine() ([]*control.Measure, error) {
 	runtime.LockOSThread() // prctl and seccomp act on the calling thread; the filter is then given to all
 	defer runtime.UnlockOSThread()
 	measures := []*control.Measure{
@@ -23,7 +23,11 @@ func confine() []*control.Measure {
 		measure("no-core-file", unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})),
 		measure("no-new-privs", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
 	}
-	return append(measures, measure("seccomp", seccomp.LoadFilter(filter())))
+	domain, err := landlock() // before the filter, which does not let it through
+	if err != nil {
+		return nil, err
+	}
+	return append(measures, domain, measure("seccomp", seccomp.LoadFilter(filter()))), nil
 }
 
 func measure(name string, err error) *control.Measure {

@@ -3,9 +3,9 @@
 //
 //	func main() { serve.Serve(acme.Protocol()) }
 //
-// Before the gateway may open a session, the process locks itself in (confine_linux.go):
-// afterwards it can open no socket and no file and start no program, whatever its
-// inspector does.
+// Before the gateway may open a session, the process locks itself in (confine_linux.go, and
+// landlock_linux.go should the first lock fail): afterwards it can open no socket and no file
+// and start no program, whatever its inspector does.
 //
 // It does not defend the gateway: the gateway checks every step by itself. It does not
 // defend one session's plaintext from another of the same protocol: they share the
@@ -58,7 +58,11 @@ func start(p sdk.Protocol) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{protocol: p, loop: newLoop(steps), measures: confine()}
+	measures, err := confine()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{protocol: p, loop: newLoop(steps), measures: measures}
 	go func() { exit(s.loop.receiveWindows(windows)) }()
 	go func() { exit(s.loop.run()) }()
 	return s, nil
