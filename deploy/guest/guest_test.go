@@ -95,12 +95,13 @@ func newGuest(t *testing.T) *machine {
 			g.Kill()
 		}
 	})
-	files := map[string]string{"inside": "inside", "segment.test": "segment.test", "old.deb": "old.deb", "new.deb": "new.deb"}
+	files := map[string]string{"inside": "inside", "segment.test": "segment.test", "serve.test": "serve.test", "old.deb": "old.deb", "new.deb": "new.deb"}
 	for name := range files {
 		files[name] = filepath.Join(dir, name)
 	}
 	g.build(t, ".", "go", "build", "-ldflags=-s -w", "-o", files["inside"], "./inside")
 	g.build(t, "../../gateway/segment", "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-o", files["segment.test"], ".")
+	g.build(t, "../../plugins/sdk/serve", "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-o", files["serve.test"], ".")
 	g.build(t, "../deb", "go", "run", ".", "-o", files["old.deb"])
 	g.build(t, "../deb", "go", "run", ".", "-o", files["new.deb"], "-version", "0.1.1")
 

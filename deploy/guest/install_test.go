@@ -166,6 +166,7 @@ func tellConfinement(t *testing.T, g *machine) {
 	if want := "CapEff:\t" + none + "CapBnd:\t" + none + gateway + plugin + plugin; out != want {
 		t.Errorf("the kernel says of the gateway and its two plugins:\n%swant\n%s", out, want)
 	}
+	g.landlocked(t)
 	if !*all {
 		return // it runs the policy's tests, too, and here those take half a minute
 	}
@@ -181,5 +182,42 @@ func tellConfinement(t *testing.T, g *machine) {
 		if !known {
 			t.Errorf("cordon doctor finds %+v", f)
 		}
+	}
+}
+
+// landlocked finds the plugins restricted by this kernel's Landlock, and that it refuses what it
+// says, to a process that has no filter for system calls.
+func (g *machine) landlocked(t *testing.T) {
+	t.Helper()
+	var status struct {
+		Plugins []struct {
+			Protocol    string
+			Confinement []struct {
+				Name, Detail string
+				Applied      bool
+			}
+		}
+	}
+	text := g.sh(t, "cordon status --json -c /etc/cordon/cordon.yaml")
+	if err := json.Unmarshal([]byte(text), &status); err != nil || len(status.Plugins) != 2 {
+		t.Fatalf("cordon status says %s: %v", text, err)
+	}
+	for _, p := range status.Plugins {
+		found := false
+		for _, m := range p.Confinement {
+			if m.Name == "landlock" {
+				found = m.Applied && strings.Contains(m.Detail, "refuses files")
+				t.Logf("plugin %s: landlock: %s", p.Protocol, m.Detail)
+			}
+		}
+		if !found {
+			t.Errorf("plugin %s is not restricted by Landlock: %+v", p.Protocol, p.Confinement)
+		}
+	}
+	begun := time.Now()
+	if o := g.run(t, "/guest/serve.test", "-test.v", "-test.run", "TestLandlock|TestConfine"); o.Code != 0 || strings.Contains(o.Stdout, "SKIP") {
+		t.Errorf("a process under Landlock is not refused what it should be:\n%s%s", o.Stdout, o.Stderr)
+	} else {
+		t.Logf("%.0f s:\n%s", time.Since(begun).Seconds(), o.Stdout)
 	}
 }
