@@ -167,6 +167,8 @@ func confinementRemedy(measure string) string {
 		return "let the gateway's user make user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces; in a container, by its seccomp profile)"
 	case "own-user":
 		return "start the gateway as root, or accept that plugins share its user: they still can open nothing"
+	case "landlock":
+		return "use a program that was built with CGO_ENABLED=0, on a kernel that names landlock in /sys/kernel/security/lsm"
 	case "seccomp", "no-new-privs":
 		return "use a kernel with CONFIG_SECCOMP_FILTER"
 	}
