@@ -60,7 +60,7 @@ func (o owners) putFile(w *backup.Writer, name, file string) error {
 }
 
 // putDatabase adds the authority's database by way of a file that has no name: however slow the
-// backup is sourceFile, the gateway does not wait for its database.
+// backup is written, the gateway does not wait for its database.
 func (o owners) putDatabase(w *backup.Writer, c *config.Config) error {
 	authority, err := home.OpenAuthority(c)
 	if err != nil {

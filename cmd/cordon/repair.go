@@ -141,7 +141,7 @@ func labelsInUse(c *config.Config) map[string][]string {
 	return used
 }
 
-// revision.ReadHistory reads what was asked from since until until, on all processors.
+// readHistory reads what was asked from since until until, on all processors.
 func (a *app) readHistory(ctx context.Context, log *audit.Reader, engine *rego.Engine, since, until time.Time) (*rego.History, error) {
 	read := &recordedTime{log: log, since: since, until: until}
 	parts, err := readRecorded(ctx, a, read, func() (*rego.History, error) { return engine.NewHistory(), nil })

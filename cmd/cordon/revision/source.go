@@ -166,7 +166,7 @@ func (f *Source) Describe() string {
 	return text
 }
 
-// Summary is describe for the entry of a start or an end.
+// Summary is Describe for the entry of a start or an end.
 func (f *Source) Summary() string {
 	if text := f.Describe(); text != "" {
 		return "; " + text
