@@ -161,13 +161,17 @@ func launchConfined(ctx context.Context, c Config, namespaces bool) (*process, e
 		p.queue.Lock()
 		p.flush() // an error has ended the process
 	})
-	p.readers.Go(func() { logLines(stderr, c.Logger.With("plugin", c.Protocol)) })
+	var last string
+	p.readers.Go(func() { last = logLines(stderr, c.Logger.With("plugin", c.Protocol)) })
 	err = p.start(ctx)
 	theirSteps.Close()
 	theirWindows.Close()
 	if err != nil {
 		p.kill(err)
-		p.bury()
+		p.bury() // and what it wrote is read
+		if _, answered := errors.AsType[*SettingsError](err); !answered && last != "" {
+			err = fmt.Errorf("%w; it said last: %q", err, last)
+		}
 		return nil, err
 	}
 	return p, nil
@@ -247,15 +251,17 @@ func firstLine(err error) error {
 // cannot fill the disk.
 const stderrLines = 200
 
-// logLines logs what comes from r, a line each, and drops the rest.
-func logLines(r io.Reader, log *slog.Logger) {
+// logLines logs what comes from r, a line each, drops the rest, and returns the last line that was logged.
+func logLines(r io.Reader, log *slog.Logger) (last string) {
 	s := bufio.NewScanner(r)
 	for n := 0; s.Scan(); n++ {
 		if n < stderrLines {
-			log.Warn("plugin says", "line", truncate(s.Text(), 300))
+			last = truncate(s.Text(), 300)
+			log.Warn("plugin says", "line", last)
 		}
 	}
 	io.Copy(io.Discard, r)
+	return last
 }
 
 func truncate(s string, n int) string {
