@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"cordon/policy"
@@ -121,7 +124,7 @@ func (v Vocabulary) With(w Vocabulary) Vocabulary {
 }
 
 // Table asks the policy about every role × class of device × protocol × direction × operation ×
-// state of v, and returns the answers in that order. The subject has AE titles of its own, and
+// state of v, on all processors, and returns the answers in that order. The subject has AE titles of its own, and
 // the device neither profile nor labels; what rules make of those, or of an operation's other
 // facts, is not in the table. A question without a clear answer within 10 s
 // is an error.
@@ -130,7 +133,7 @@ func (e *Engine) Table(ctx context.Context, v Vocabulary) ([]Cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	var cells []Cell
+	var asked []cellQuestion
 	for _, role := range slices.Sorted(maps.Keys(v.Roles)) {
 		for _, kind := range v.Roles[role] {
 			for _, device := range v.Devices {
@@ -140,14 +143,33 @@ func (e *Engine) Table(ctx context.Context, v Vocabulary) ([]Cell, error) {
 					}
 					for _, c := range questions(from) {
 						c.Role, c.Kind, c.Device, c.From = role, kind, device, from
-						if err := titled.fill(ctx, &c); err != nil {
-							return nil, err
-						}
-						cells = append(cells, c.Cell)
+						asked = append(asked, c)
 					}
 				}
 			}
 		}
+	}
+	cells := make([]Cell, len(asked))
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var working sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		working.Go(func() {
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(asked) {
+					return
+				}
+				if err := titled.fill(ctx, &asked[i]); err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+				cells[i] = asked[i].Cell
+			}
+		})
+	}
+	working.Wait()
+	if err := failed.Load(); err != nil {
+		return nil, *err
 	}
 	return cells, nil
 }
