@@ -59,7 +59,7 @@ func (c *caller) call(t *testing.T) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	return conn
 }
 
@@ -95,7 +95,7 @@ func TestCallOut(t *testing.T) {
 		select {
 		case line := <-told:
 			return line
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			return ""
 		}
 	}
@@ -195,13 +195,13 @@ func TestCallOutShared(t *testing.T) {
 	}()
 	c.address = listeners[0].Addr().String()
 	for from, want := range map[string]string{"127.0.0.1": "!done\n", "127.0.0.2": "!done\n", "127.0.0.3": ""} {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
 		conn, err := d.Dial("tcp", c.address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 		if got := says(t, conn, "?store "+from+"\n"); got != want {
 			t.Errorf("%s was told %q, want %q", from, got, want)
 		}

@@ -252,7 +252,7 @@ func (c *crash) talk(ctx context.Context, address string) {
 	}
 	defer raw.Close()
 	conn := tls.Client(raw, c.tls)
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	lines := bufio.NewReader(conn)
 	for ctx.Err() == nil {
 		c.mu.Lock()

@@ -59,7 +59,7 @@ func TestPolicyInDoubt(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWard(t, wardConfig{limits: Limits{DecideTimeout: 30 * time.Millisecond}, policy: slowPolicy{func(ctx context.Context, r *policy.Request) policy.Decision {
+			w := newWard(t, wardConfig{limits: Limits{DecideTimeout: 200 * time.Millisecond}, policy: slowPolicy{func(ctx context.Context, r *policy.Request) policy.Decision {
 				if r.Phase == policy.PhaseOperation && r.Operation.Name == "lines:one" {
 					return decide(ctx)
 				}
@@ -71,7 +71,7 @@ func TestPolicyInDoubt(t *testing.T) {
 			c.expect("ok two")
 		})
 		t.Run(name+" at connect", func(t *testing.T) {
-			w := newWard(t, wardConfig{limits: Limits{DecideTimeout: 30 * time.Millisecond}, policy: slowPolicy{func(ctx context.Context, r *policy.Request) policy.Decision {
+			w := newWard(t, wardConfig{limits: Limits{DecideTimeout: 200 * time.Millisecond}, policy: slowPolicy{func(ctx context.Context, r *policy.Request) policy.Decision {
 				if r.Phase == policy.PhaseConnect {
 					return decide(ctx)
 				}
@@ -203,7 +203,7 @@ func TestRecordedBeforeMoved(t *testing.T) {
 
 func TestPluginNotRunning(t *testing.T) {
 	w := newWard(t, wardConfig{limits: Limits{PluginTimeout: 50 * time.Millisecond}})
-	w.address = w.attach(t, "nobody", hostilePlugin(t, "nobody", w.gateway.Logger), w.device.address())
+	w.address = w.attach(t, "nobody", hostilePlugin(t, "nobody", patience, w.gateway.Logger), w.device.address())
 	c := w.dial()
 	c.Write([]byte("one\n")) // the session may be over
 	if got := c.ends(); got != "" {

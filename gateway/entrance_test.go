@@ -80,23 +80,24 @@ func (s *stuckPolicy) Decide(context.Context, *policy.Request) policy.Decision {
 func TestTurns(t *testing.T) {
 	hangs := &stuckPolicy{}
 	w := newWard(t, wardConfig{policy: hangs, limits: Limits{Sessions: 1}})
-	ask := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ask := func(wait time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		defer cancel()
 		return w.gateway.Turns(ctx)
 	}
-	if err := ask(); err != nil {
+	const short = 300 * time.Millisecond // for what does not answer at all
+	if err := ask(patience); err != nil {
 		t.Errorf("at rest: %v", err)
 	}
 	c := w.dial()
 	c.send("one x\n")
 	c.expect("ok one x")
-	if err := ask(); err != nil { // the loop waits for a place
+	if err := ask(patience); err != nil { // the loop waits for a place
 		t.Errorf("full: %v", err)
 	}
 	c.Close()
 	hangs.mu.Lock()
-	if err := ask(); !errors.Is(err, context.DeadlineExceeded) {
+	if err := ask(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with a policy that hangs: %v", err)
 	}
 	hangs.mu.Unlock()
@@ -105,14 +106,13 @@ func TestTurns(t *testing.T) {
 	silent, err := net.Dial("tcp", w.address)
 	if err == nil {
 		defer silent.Close()
-		time.Sleep(50 * time.Millisecond)
-		err = ask()
+		eventually(func() bool { err = ask(short); return err != nil }) // it may not have come to it yet
 	}
 	w.gateway.mu.Unlock()
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with a loop that hangs: %v", err)
 	}
-	if err := ask(); err != nil {
+	if err := ask(patience); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -20,10 +20,10 @@ type flip struct {
 }
 
 // withdraw tells s that it has to end, once. It waits for nothing that the session does:
-// the flows see to its end, and whatever holds them up is cut when graceTime is over.
+// the flows see to its end, and whatever holds them up is cut when the grace is over.
 func (s *session) withdraw(f *flip) bool {
 	f.at = time.Now()
-	f.cut = time.AfterFunc(graceTime, func() { s.fail(f.cause()) })
+	f.cut = time.AfterFunc(s.gateway.grace, func() { s.fail(f.cause()) })
 	if !s.flip.CompareAndSwap(nil, f) {
 		f.cut.Stop()
 		return false
@@ -49,7 +49,7 @@ const farewellEvery = 20 * time.Millisecond
 const shortRest = sdk.WindowSize
 
 // farewell ends a session that has to, with an error: at once if nothing is under way, else
-// behind the reply to it, at the latest halfway through graceTime. What still arrives then is
+// behind the reply to it, at the latest halfway through the grace. What still arrives then is
 // refused in the protocol, and the other half of the time is for the client to read that.
 // f's own goroutine calls it; only the client's flow can refuse what the client asked, so
 // the other leaves the end to it.
@@ -58,7 +58,7 @@ func (s *session) farewell(f *flow) error {
 		return nil
 	}
 	end := s.flip.Load()
-	late := time.Since(end.at) >= graceTime/2
+	late := time.Since(end.at) >= s.gateway.late
 	if f.dir == sdk.Forward {
 		for _, op := range s.arriving(late) {
 			if err := s.cutShort(op, end); err != nil {

@@ -30,7 +30,9 @@ type flow struct {
 	arrived int64
 	covered int64
 	moved   int64
-	sent    atomic.Int64 // moved, once the bytes are passed on; for those who must not wait for mu
+	came    atomic.Int64 // arrived; this and the next two are for those who must not wait for mu
+	shown   atomic.Int64 // covered
+	sent    atomic.Int64 // moved, once the bytes are passed on
 	parts   []part       // what covers the bytes from moved to covered, in order
 	inserts []insert     // refusals that have a place, in its order; see keepPlaces
 	owed    int          // refusals this flow must still insert; an observed flow is held meanwhile
@@ -146,6 +148,7 @@ func (f *flow) arrive(n int) (tell bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.arrived += int64(n)
+	f.came.Store(f.arrived)
 	err = f.move()
 	return f.covered < f.arrived, err
 }
@@ -158,6 +161,7 @@ func (f *flow) cover(op sdk.OpID, n int64, drop bool) error {
 		return violates("a span of %d bytes at %d", n, f.covered)
 	}
 	f.covered += n
+	f.shown.Store(f.covered)
 	if last := len(f.parts) - 1; last >= 0 && f.parts[last].op == op && f.parts[last].drop == drop {
 		f.parts[last].end = f.covered
 	} else {

@@ -223,7 +223,7 @@ func TestPlaceBesideSlowPeer(t *testing.T) {
 	}()
 	select {
 	case <-placed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the place waits for the peer")
 	}
 	close(peer.letGo)

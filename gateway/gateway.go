@@ -107,6 +107,8 @@ type Gateway struct {
 	sessions  sync.WaitGroup
 
 	entrance entrance
+
+	late, grace time.Duration // of a session that has to end: when it is refused all it does, and when it is cut; see farewell
 }
 
 // New returns a gateway that does not listen yet.
@@ -130,6 +132,8 @@ func New(c Config) *Gateway {
 		devices:  map[*Route]int{},
 		entered:  map[*Route]int{},
 		running:  map[*session]struct{}{},
+		late:     graceTime / 2,
+		grace:    graceTime,
 	}
 	g.sums.routes = map[*Route]*tally{}
 	g.grounds.Store(&grounds{policy: c.Policy})

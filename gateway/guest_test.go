@@ -20,27 +20,28 @@ import (
 )
 
 // admit adds a route to w's gateway for the length of a test: a plugin that behaves as
-// named, and a device of its own. What it returns stands for that route.
-func (w *ward) admit(t *testing.T, behaviour string) *ward {
+// named, for whose answers the gateway waits as long, and a device of its own. What it returns
+// stands for that route.
+func (w *ward) admit(t *testing.T, behaviour string, wait time.Duration) *ward {
 	t.Helper()
 	g := *w
-	g.t, g.plugin, g.device = t, startHostile(t, behaviour, w.gateway.Logger), newRecorder(t, nil)
+	g.t, g.plugin, g.device = t, startHostile(t, behaviour, wait, w.gateway.Logger), newRecorder(t, nil)
 	g.address = w.attach(t, behaviour, g.plugin, g.device.address())
 	t.Cleanup(g.device.close)
 	return &g
 }
 
 // hostilePlugin is a plugin that is not running yet.
-func hostilePlugin(t *testing.T, behaviour string, log *slog.Logger) *plugins.Plugin {
+func hostilePlugin(t *testing.T, behaviour string, wait time.Duration, log *slog.Logger) *plugins.Plugin {
 	return plugins.New(plugins.Config{
 		Protocol: "hostile", Command: []string{"/proc/self/exe", "plugin", behaviour}, Services: map[uint32][]byte{1: []byte("{}")},
-		RuntimeDir: t.TempDir(), Patience: 2 * time.Second, Windows: 32, Logger: log,
+		RuntimeDir: t.TempDir(), Patience: wait, Windows: 32, Logger: log,
 	})
 }
 
-func startHostile(t *testing.T, behaviour string, log *slog.Logger) *plugins.Plugin {
+func startHostile(t *testing.T, behaviour string, wait time.Duration, log *slog.Logger) *plugins.Plugin {
 	t.Helper()
-	p := hostilePlugin(t, behaviour, log)
+	p := hostilePlugin(t, behaviour, wait, log)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -52,9 +53,9 @@ func startHostile(t *testing.T, behaviour string, log *slog.Logger) *plugins.Plu
 		stop()
 		running.Wait()
 	})
-	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	starting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if !p.WaitRunning(wait) {
+	if !p.WaitRunning(starting) {
 		t.Fatalf("plugin %q does not start", behaviour)
 	}
 	return p
@@ -138,9 +139,25 @@ func (e *endings) of(t *testing.T, device string, n int) []string {
 	return list
 }
 
-// eventually waits for ok to hold, with the patience of a busy machine.
+// sessionWith waits for an established session with a device.
+func (w *ward) sessionWith(device string) (found *session) {
+	w.t.Helper()
+	if !eventually(func() bool {
+		w.gateway.each(func(s *session) {
+			if s.route.Device.ID == device {
+				found = s
+			}
+		})
+		return found != nil
+	}) {
+		w.t.Fatalf("there is no session with %s", device)
+	}
+	return found
+}
+
+// eventually waits for ok to hold.
 func eventually(ok func() bool) bool {
-	for until := time.Now().Add(15 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return true
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"cordon/plugins/control"
 	"cordon/plugins/sdk"
@@ -39,9 +38,9 @@ func TestHostileDescription(t *testing.T) {
 	for _, h := range hostileDescriptions() {
 		t.Run(h.name, func(t *testing.T) {
 			before := held(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			err := hostilePlugin(t, h.name, slog.New(slog.DiscardHandler)).Run(ctx)
+			err := hostilePlugin(t, h.name, patience, slog.New(slog.DiscardHandler)).Run(ctx)
 			if err == nil || !strings.Contains(err.Error(), h.ends) {
 				t.Errorf("the start gives %v, want %s", err, h.ends)
 			}

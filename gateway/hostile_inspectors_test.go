@@ -68,14 +68,14 @@ func hostileInspectors() []hostile {
 		served("inspector panics", forward(func([]byte, *sdk.Steps) { panic("crash") }), hostile{ends: "plugin hostile"}),
 		served("inspector overflows its stack", forward(func(b []byte, _ *sdk.Steps) { endless(b) }), hostile{ends: "plugin hostile"}),
 		served("inspector exits", forward(func([]byte, *sdk.Steps) { os.Exit(0) }), hostile{ends: "plugin hostile"}),
-		served("inspector sleeps", forward(func([]byte, *sdk.Steps) { time.Sleep(time.Hour) }), hostile{ends: "no answer for 2s"}),
+		served("inspector sleeps", forward(func([]byte, *sdk.Steps) { time.Sleep(time.Hour) }), hostile{ends: "no answer for 2s", owes: true}),
 		served("inspector spins", forward(func([]byte, *sdk.Steps) {
 			for range runtime.GOMAXPROCS(0) {
 				go spin()
 			}
 			spin()
-		}), hostile{ends: "no answer for 2s"}),
-		served("inspector deadlocks", forward(func([]byte, *sdk.Steps) { select {} }), hostile{ends: "no answer for 2s"}),
+		}), hostile{ends: "no answer for 2s", owes: true}),
+		served("inspector deadlocks", forward(func([]byte, *sdk.Steps) { select {} }), hostile{ends: "no answer for 2s", owes: true}),
 		served("inspector writes to the window", forward(func(b []byte, out *sdk.Steps) {
 			b[0] = 'X'
 			out.Span(out.Operation(asked("one")), int64(len(b)))

@@ -27,6 +27,7 @@ type hostile struct {
 	ends   string   // why the session ends, which says what guard met it; or one of several reasons, as a|b
 	play   func(t *testing.T, g *ward)
 	dies   bool // the process must be replaced by another
+	owes   bool // an answer, for which the gateway waits 2 s; for others it has patience
 }
 
 // serveHostile is the process of the plugin so named.
@@ -68,8 +69,9 @@ func beHostile(t *testing.T, table []hostile) {
 		on.t = t
 		c := on.dial()
 		defer c.Close()
-		c.send("ping\nno\n")
+		c.send("ping\n")
 		c.expect("ok ping")
+		c.send("no\n") // only now: a device that is slow to answer would make it a stall
 		c.expect("refused *")
 	}
 	neighbour(t)
@@ -82,7 +84,11 @@ func beHostile(t *testing.T, table []hostile) {
 		rows.Go(func() {
 			defer func() { <-places }()
 			t.Run(h.name, func(t *testing.T) {
-				g := w.admit(t, h.name)
+				wait := patience
+				if h.owes {
+					wait = 2 * time.Second
+				}
+				g := w.admit(t, h.name, wait)
 				if h.play != nil {
 					h.play(t, g)
 				} else {

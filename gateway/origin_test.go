@@ -66,13 +66,13 @@ func (m *mover) push(t *testing.T, line string) policy.Attributes {
 
 func (m *mover) pushFrom(t *testing.T, address, line string) policy.Attributes {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: patience}
 	conn, err := d.Dial("tcp", m.outside)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	got := says(t, conn, line+"\n")
 	if got != "!done\n" {
 		t.Fatalf("%s: the device was told %q", line, got)

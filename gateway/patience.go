@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"cordon/plugins/sdk"
 )
 
 // drainQuiet is how long a session must have been silent to be ended by a gateway that
@@ -52,17 +54,23 @@ func (s *session) timedOut(f *flow) error {
 		}
 	case s.flip.Load() != nil:
 		return s.farewell(f)
-	case s.gateway.draining.Load() && silent >= drainQuiet && f.quiet():
+	case s.gateway.draining.Load() && silent >= drainQuiet && s.rests():
 		return errDrained
 	case !f.quiet() && now.Sub(f.heard) >= limits.StallTimeout && (f.settled() || silent >= limits.StallTimeout):
 		// A refusal may be owed as long as the refused operation still arrives.
 		return errStalled
 	case other.hasEnded() && silent >= limits.HalfCloseTimeout:
 		return errHalf
-	case s.idleTimeout() > 0 && silent >= s.idleTimeout():
+	case s.idleTimeout() > 0 && silent >= s.idleTimeout() && s.rests():
 		return errIdle
 	}
 	return nil
+}
+
+// rests reports whether nothing is under way in either direction. What has arrived may still be
+// with the plugin, the policy or the log, however long nothing else has.
+func (s *session) rests() bool {
+	return s.flows[sdk.Forward].quiet() && s.flows[sdk.Reverse].quiet()
 }
 
 func (s *session) endingSince() time.Time {

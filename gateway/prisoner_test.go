@@ -377,7 +377,7 @@ func (a attempt) make(c *peer) string {
 func imprison(t *testing.T, name string) (*ward, *peer) {
 	t.Setenv("CORDON_TEST_SECRET", "must not be inherited")
 	w := newWard(t, wardConfig{})
-	g := w.admit(t, name)
+	g := w.admit(t, name, patience)
 	for _, m := range g.plugin.Status().Measures {
 		// A kernel may be without Landlock, and a program with cgo cannot use it.
 		excused := m.Name == "landlock" && (strings.Contains(m.Detail, "kernel") || strings.Contains(m.Detail, "cgo"))

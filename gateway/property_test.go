@@ -19,8 +19,10 @@ import (
 	"cordon/policy"
 )
 
-// How many random sessions TestAnyPlugin plays at most, how many at a time, and for how long.
+// How many random sessions TestAnyPlugin plays at least and at most, how many at a time, and for
+// how long.
 const (
+	whimsNeeded  = 50
 	whimSessions = 1500
 	whimsAtATime = 24
 	whimTime     = 8 * time.Second
@@ -35,7 +37,7 @@ func TestAnyPlugin(t *testing.T) {
 		return policy.Decision{Allow: r.Phase == policy.PhaseConnect || r.Operation.Class == policy.ClassWrite, Cause: policy.CausePolicy}
 	})})
 	talker := newTalker(t)
-	w.address = w.attach(t, "whim", startHostile(t, "whim", w.gateway.Logger), talker.l.Addr().String())
+	w.address = w.attach(t, "whim", startHostile(t, "whim", patience, w.gateway.Logger), talker.l.Addr().String())
 
 	first := rand.Uint64()
 	played := make(chan play, whimSessions)
@@ -50,7 +52,7 @@ func TestAnyPlugin(t *testing.T) {
 		})
 	}
 	for i := range uint64(whimSessions) {
-		if time.Now().After(until) {
+		if i >= whimsNeeded && time.Now().After(until) {
 			break
 		}
 		seeds <- first + i
@@ -88,7 +90,7 @@ func TestAnyPlugin(t *testing.T) {
 		arrived, dropped = arrived+len(c.got), dropped+len(p.sent)-len(c.got)
 	}
 	t.Logf("%d sessions from seed %d on: %d bytes arrived, %d did not", sessions, first, arrived, dropped)
-	if sessions < 50 || arrived == 0 || dropped == 0 {
+	if sessions < whimsNeeded || arrived == 0 || dropped == 0 {
 		t.Error("that is too little to show anything")
 	}
 	verifyLog(t, w)
@@ -169,7 +171,7 @@ func newTalker(t *testing.T) *talker {
 
 func (k *talker) talk(c net.Conn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	var got, said bytes.Buffer
 	defer func() {
 		k.mu.Lock()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,12 @@ func (on *grounds) device(r *Route) policy.Device {
 
 // A session that is not permitted any more is gone within a second of the change. The parts
 // of that second: a source of certificates looks at its files, the gateway looks at the
-// source and the clock, sessions are asked, and what is under way may end.
+// source and the clock, sessions are asked, plugins are shown what has arrived, and what is under
+// way may end.
 const (
-	watchEvery = 100 * time.Millisecond
-	graceTime  = 500 * time.Millisecond
+	watchEvery  = 100 * time.Millisecond
+	inspectTime = 200 * time.Millisecond
+	graceTime   = 500 * time.Millisecond
 )
 
 // Bounds of asking again: sessions at a time, so that those that carry something are not
@@ -126,8 +129,8 @@ func (g *Gateway) askAgain(sessions []*session) (flips []*flip) {
 		}
 		unsure = append(unsure, operations...)
 	})
-	if len(unsure) > 0 {
-		time.Sleep(inspectTime)
+	for until := time.Now().Add(inspectTime); slices.ContainsFunc(unsure, unshown) && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
 	}
 	for _, f := range unsure {
 		if s := f.session; s.deny(f.op, f) && s.withdraw(f) {
@@ -137,9 +140,16 @@ func (g *Gateway) askAgain(sessions []*session) (flips []*flip) {
 	return flips
 }
 
-// inspectTime is how long it takes until a reply that has passed was shown to the plugin,
-// which says what it belongs to.
-const inspectTime = 50 * time.Millisecond
+// unshown reports whether bytes of f's session have arrived of which the plugin has not yet said
+// what they belong to: a reply, perhaps, with which f's operation is over.
+func unshown(f *flip) bool {
+	for i := range f.session.flows {
+		if w := &f.session.flows[i]; w.came.Load() > w.shown.Load() {
+			return true
+		}
+	}
+	return false
+}
 
 // each calls f with every one of list, a few at a time.
 func each[T any](list []T, atATime int, f func(T)) {

@@ -30,7 +30,7 @@ type session struct {
 	flows      [2]flow
 	running    atomic.Int32 // flows that have not ended
 	began      time.Time
-	active     atomic.Int64 // when bytes last arrived, ns since began
+	active     atomic.Int64 // when bytes last arrived, or were judged, ns since began
 
 	// deciding guards what both flows use when they carry out steps. It is not held
 	// while bytes move.
@@ -166,6 +166,7 @@ func (s *session) connect(ctx context.Context) error {
 	if s.route.UnseenReply {
 		reverse.mode = sdk.Unseen
 		reverse.covered = sdk.Unlimited // nothing is left to be shown
+		reverse.shown.Store(sdk.Unlimited)
 	}
 	for i := range s.flows {
 		s.flows[i].insp, s.flows[i].patience = inspection, g.Limits.WriteTimeout
@@ -218,6 +219,7 @@ func (s *session) pump(f *flow) error {
 			tell, err := f.arrive(n)
 			if err == nil && tell {
 				err = s.tell(f, false)
+				s.active.Store(int64(time.Since(s.began)))
 			}
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestRefusedConnect(t *testing.T) {
 	c := w.dial()
 	c.send("one\n")
 	c.expect("refused *")
-	if n := len(w.device.conns); n != 0 {
+	if n := w.device.accepted(); n != 0 {
 		t.Errorf("the device was connected to %d times", n)
 	}
 }
@@ -77,21 +78,18 @@ func TestBusyDevice(t *testing.T) {
 	if line := second.line(); !strings.HasSuffix(line, " "+string(policy.CauseDoubt)) {
 		t.Errorf("got %q, want a refusal for doubt", line)
 	}
-	if n := len(w.device.conns); n != 1 {
+	if n := w.device.accepted(); n != 1 {
 		t.Errorf("the device was connected to %d times", n)
 	}
 	first.Close()
-	for range 200 {
+	if !eventually(func() bool {
 		third := w.dial()
+		defer third.Close()
 		third.send("three\n")
-		line := third.line()
-		third.Close()
-		if line == "ok three" {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+		return third.line() == "ok three"
+	}) {
+		t.Error("the device stays busy")
 	}
-	t.Error("the device stays busy")
 }
 
 func TestNoValidCertificate(t *testing.T) {
@@ -107,10 +105,10 @@ func TestNoValidCertificate(t *testing.T) {
 		"TLS 1.2":  {RootCAs: w.ca.pool, ServerName: "localhost", MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{w.ca.client(t, "user", "old", nil, time.Hour)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", w.address, config)
+			c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", w.address, config)
 			if err == nil {
 				defer c.Close()
-				c.SetDeadline(time.Now().Add(5 * time.Second))
+				c.SetDeadline(time.Now().Add(patience))
 				c.Write([]byte("one\n"))
 				_, err = c.Read(make([]byte, 1))
 			}
@@ -125,7 +123,7 @@ func TestNoValidCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	c.Write([]byte("PROXY TCP4 10.0.0.1 10.0.0.2 1234 443\r\none\n"))
 	for b := make([]byte, 256); err == nil; {
 		_, err = c.Read(b)
@@ -133,7 +131,7 @@ func TestNoValidCertificate(t *testing.T) {
 	if isTimeout(err) {
 		t.Error("a client that does not speak TLS was kept")
 	}
-	if got := w.device.all(); got != "" || len(w.device.conns) > 0 {
+	if got := w.device.all(); got != "" || w.device.accepted() > 0 {
 		t.Errorf("the device received %q", got)
 	}
 }
@@ -217,10 +215,11 @@ func TestUnaskedReply(t *testing.T) {
 
 func TestPatience(t *testing.T) {
 	why := &endings{}
-	w := newWard(t, wardConfig{limits: Limits{StallTimeout: 200 * time.Millisecond}, idle: 600 * time.Millisecond, logger: slog.New(why)})
-	stalled, idle := w.dial(), w.dial()
-	stalled.send("begun and not fini")
+	w := newWard(t, wardConfig{limits: Limits{StallTimeout: 200 * time.Millisecond}, idle: 1500 * time.Millisecond, logger: slog.New(why)})
+	idle := w.dial()
 	idle.send("one\n")
+	stalled := w.dial()
+	stalled.send("begun and not fini")
 	stalled.ends()
 	if got := idle.ends(); got != "ok one\n" {
 		t.Errorf("the idle session got %q", got)
@@ -230,13 +229,47 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// An operation that is being decided holds up the end of its session, however long that takes
+// and nothing else happens: neither is the session idle nor does a shutdown find it quiet.
+func TestDecidingIsNoSilence(t *testing.T) {
+	for name, c := range map[string]struct {
+		idle, wait time.Duration
+		drains     bool
+	}{
+		"idle":     {idle: time.Second, wait: 2500 * time.Millisecond},
+		"shutdown": {wait: 4 * drainQuiet, drains: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := gate{make(chan struct{}), make(chan struct{})}
+			w := newWard(t, wardConfig{idle: c.idle, limits: Limits{DrainTimeout: patience}, policy: g.at(policy.PhaseOperation, ":slow"),
+				reply: func(string) string { return "" }})
+			client := w.dial()
+			client.send("slow\n")
+			<-g.reached
+			s := w.gateway.live()[0]
+			var draining sync.WaitGroup
+			defer draining.Wait()
+			if c.drains {
+				draining.Go(w.gateway.drain)
+			}
+			time.Sleep(c.wait) // in which the other direction hears nothing
+			decided := time.Since(s.began)
+			close(g.opened)
+			w.reaches("slow\n")
+			if !eventually(func() bool { return time.Duration(s.active.Load()) >= decided }) {
+				t.Error("a decision is no sign of life")
+			}
+		})
+	}
+}
+
 func TestSourceLimit(t *testing.T) {
 	w := newWard(t, wardConfig{limits: Limits{SessionsPerSource: 2}})
 	a, b := w.dial(), w.dial()
 	a.send("a\n")
 	a.expect("ok a")
 	if c, err := net.DialTimeout("tcp", w.address, 5*time.Second); err == nil {
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 			t.Error("a third session from one source was let in")
 		}
@@ -259,7 +292,7 @@ func TestDrain(t *testing.T) {
 	c.ends()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("an idle session held up the shutdown")
 	}
 }

@@ -129,6 +129,19 @@ func (l *lines) answer(out *sdk.Steps) {
 	}
 }
 
+// patience bounds every wait. None takes nearly as long; a machine may be busy.
+const patience = time.Minute
+
+// patient fills in limits that no busy machine reaches, where a test does not mean them.
+func (l Limits) patient() Limits {
+	for _, t := range []*time.Duration{&l.HandshakeTimeout, &l.DecideTimeout, &l.RecordTimeout, &l.DialTimeout, &l.PluginTimeout} {
+		if *t == 0 {
+			*t = patience
+		}
+	}
+	return l
+}
+
 // ward is a gateway with one device behind it.
 type ward struct {
 	t       testing.TB
@@ -203,10 +216,10 @@ func newWard(t testing.TB, c wardConfig) *ward {
 	}
 	w.plugin = plugins.New(plugins.Config{
 		Protocol: c.protocol, Services: map[uint32][]byte{7: []byte("{}")}, RuntimeDir: t.TempDir(),
-		Patience: time.Second, Windows: c.windows, Logger: quiet,
+		Patience: patience, Windows: c.windows, Logger: quiet,
 	})
 	w.gateway = New(Config{
-		Name: "ward", TrustDomain: "test.example", Certs: w.ca, Policy: c.policy, Log: w.log, Limits: c.limits, Logger: quiet,
+		Name: "ward", TrustDomain: "test.example", Certs: w.ca, Policy: c.policy, Log: w.log, Limits: c.limits.patient(), Logger: quiet,
 		Routes: []Route{{
 			Listen: "127.0.0.1:0", Device: policy.Device{ID: "dev-1", Class: "test", Labels: map[string]string{}, State: policy.StateActive},
 			Service: policy.Service{Name: "lines", Protocol: c.protocol}, Address: w.device.address(), Plugin: w.plugin, Number: 7,
@@ -226,11 +239,9 @@ func newWard(t testing.TB, c wardConfig) *ward {
 			t.Error(err)
 		}
 	})
-	if c.limits.PluginTimeout == 0 { // a busy machine takes longer to start a process than a client waits
-		starting, cancel := context.WithTimeout(ctx, 15*time.Second)
-		w.plugin.WaitRunning(starting)
-		cancel()
-	}
+	starting, cancel := context.WithTimeout(ctx, patience)
+	w.plugin.WaitRunning(starting) // it takes longer to start a process than a client may wait
+	cancel()
 	served := make(chan error, 1)
 	go func() { served <- w.gateway.Serve(ctx, listeners) }()
 	t.Cleanup(func() {
@@ -251,12 +262,12 @@ func newWard(t testing.TB, c wardConfig) *ward {
 // dial connects as a user with the given roles.
 func (w *ward) dial(roles ...string) *peer {
 	w.t.Helper()
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", w.address,
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", w.address,
 		certs.ClientConfig(w.ca.pool, w.ca.client(w.t, "user", "dr.kim", roles, time.Hour), "localhost"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	w.t.Cleanup(func() { c.Close() })
 	return &peer{w.t, c}
 }
