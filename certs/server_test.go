@@ -222,7 +222,7 @@ func TestOpenSSL(t *testing.T) {
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(10 * time.Second))
+			c.SetDeadline(time.Now().Add(time.Minute))
 			if c.(*tls.Conn).Handshake() == nil {
 				c.Write([]byte("let in\n"))
 			}

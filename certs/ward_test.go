@@ -210,7 +210,7 @@ func connect(t testing.TB, server, client *tls.Config) (o outcome) {
 			return
 		}
 		defer raw.Close()
-		raw.SetDeadline(time.Now().Add(10 * time.Second))
+		raw.SetDeadline(time.Now().Add(time.Minute))
 		c := tls.Server(raw, server)
 		if o.server = c.Handshake(); o.server != nil {
 			return
@@ -229,7 +229,7 @@ func connect(t testing.TB, server, client *tls.Config) (o outcome) {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(10 * time.Second))
+	raw.SetDeadline(time.Now().Add(time.Minute))
 	c := tls.Client(raw, client)
 	if o.client = c.Handshake(); o.client == nil {
 		// Under TLS 1.3 the client is done before the server has judged it.

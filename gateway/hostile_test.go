@@ -61,7 +61,7 @@ func TestHostilePlugin(t *testing.T) {
 
 func beHostile(t *testing.T, table []hostile) {
 	ends := &endings{}
-	w := newWard(t, wardConfig{logger: slog.New(ends), limits: Limits{StallTimeout: 300 * time.Millisecond, PluginTimeout: time.Second}})
+	w := newWard(t, wardConfig{logger: slog.New(ends), limits: Limits{StallTimeout: 2 * time.Second, PluginTimeout: time.Second}})
 	var visits atomic.Int64
 	neighbour := func(t *testing.T) {
 		visits.Add(1)

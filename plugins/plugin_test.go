@@ -13,6 +13,9 @@ import (
 	"cordon/policy"
 )
 
+// patience bounds every wait. None takes nearly as long; a machine may be busy.
+const patience = time.Minute
+
 // The test binary is the plugin, too.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "plugin" {
@@ -38,7 +41,7 @@ func (lines) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk.Steps) {
 		case "die":
 			os.Exit(3)
 		case "hang":
-			time.Sleep(time.Minute)
+			time.Sleep(time.Hour)
 		}
 		op := out.Operation(policy.Operation{Name: "lines:" + string(data[start:i]), Class: policy.ClassRead})
 		out.Span(op, int64(i+1-start))
@@ -50,9 +53,10 @@ func (lines) Refuse(op sdk.OpID, why sdk.Refusal, out *sdk.Steps) {
 	out.Refusal(op, []byte("no "+why.Code+"\n"))
 }
 
-func startLines(t *testing.T) *Plugin {
+// startLines starts a plugin, for whose answers the gateway waits as long.
+func startLines(t *testing.T, wait time.Duration) *Plugin {
 	t.Helper()
-	p := New(Config{Protocol: "lines", Services: map[uint32][]byte{0: []byte("{}")}, RuntimeDir: t.TempDir(), Patience: 500 * time.Millisecond})
+	p := New(Config{Protocol: "lines", Services: map[uint32][]byte{0: []byte("{}")}, RuntimeDir: t.TempDir(), Patience: wait})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -62,9 +66,9 @@ func startLines(t *testing.T) *Plugin {
 			t.Error(err)
 		}
 	})
-	wait, stop := context.WithTimeout(ctx, 10*time.Second)
+	starting, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	if !p.WaitRunning(wait) {
+	if !p.WaitRunning(starting) {
 		select {
 		case err := <-done:
 			done <- nil
@@ -78,7 +82,7 @@ func startLines(t *testing.T) *Plugin {
 
 func open(t *testing.T, p *Plugin) *Inspection {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	i, _, err := p.Open(ctx, 0, owner{})
 	if err != nil {
@@ -88,7 +92,7 @@ func open(t *testing.T, p *Plugin) *Inspection {
 }
 
 func TestInspection(t *testing.T) {
-	p := startLines(t)
+	p := startLines(t, patience)
 	i := open(t, p)
 	defer i.Close()
 	w, err := i.TakeWindow(true)
@@ -120,8 +124,8 @@ func TestInspection(t *testing.T) {
 
 // A plugin that dies or hangs ends its sessions, and another takes its place.
 func TestRestart(t *testing.T) {
-	for _, word := range []string{"die\n", "hang\n"} {
-		p := startLines(t)
+	for word, wait := range map[string]time.Duration{"die\n": patience, "hang\n": time.Second} {
+		p := startLines(t, wait)
 		i := open(t, p)
 		w, err := i.TakeWindow(true)
 		if err != nil {

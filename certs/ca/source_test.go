@@ -78,7 +78,7 @@ func visit(t testing.TB, server *tls.Config, v *certs.Verifier, client *tls.Conf
 			return
 		}
 		defer raw.Close()
-		raw.SetDeadline(time.Now().Add(10 * time.Second))
+		raw.SetDeadline(time.Now().Add(time.Minute))
 		c := tls.Server(raw, server)
 		if err = c.Handshake(); err == nil {
 			id, err = v.Identify(c.ConnectionState())
@@ -88,7 +88,7 @@ func visit(t testing.TB, server *tls.Config, v *certs.Verifier, client *tls.Conf
 	if lerr != nil {
 		t.Fatal(lerr)
 	}
-	raw.SetDeadline(time.Now().Add(10 * time.Second))
+	raw.SetDeadline(time.Now().Add(time.Minute))
 	c := tls.Client(raw, client)
 	if herr := c.Handshake(); herr == nil {
 		io.Copy(io.Discard, c)

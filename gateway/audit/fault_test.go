@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -204,6 +205,8 @@ type gate struct {
 	mu   sync.Mutex
 	shut chan struct{} // nil: open
 	err  error         // what they then return
+
+	waits atomic.Int64 // syncs that have come to the gate and found it shut
 }
 
 func (g *gate) set(c chan struct{})           { g.mu.Lock(); g.shut = c; g.mu.Unlock() }
@@ -225,6 +228,7 @@ type gatedFile struct {
 
 func (f gatedFile) Sync() error {
 	if c, _ := f.g.state(); c != nil {
+		f.g.waits.Add(1)
 		<-c
 	}
 	if _, err := f.g.state(); err != nil {
@@ -274,22 +278,30 @@ func TestFailedBatchTakesQueueAlong(t *testing.T) {
 // With Config.Prompt the appender that meets the slow disk first stays; no other does.
 func TestPromptOnSlowDisk(t *testing.T) {
 	g := &gate{}
-	l := openTest(t, Config{limits: small(), disk: g, Prompt: time.Millisecond})
+	lim := small()
+	lim.sign = time.Hour // no sync but the entries'
+	l := openTest(t, Config{limits: lim, disk: g, Prompt: time.Millisecond})
 	c := make(chan struct{})
 	g.set(c)
+	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
 	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
 		_, err := l.Append(ctx, Entry{Kind: KindStart})
 		first <- err
 	}()
-	time.Sleep(5 * time.Millisecond)
+	eventually(t, "the first is at the disk", func() bool { return g.waits.Load() > 0 })
+	cancel()
+	time.Sleep(5 * time.Millisecond) // longer than Prompt
+	select {
+	case err := <-first:
+		t.Errorf("the first did not wait for the disk: %v", err)
+	default:
+	}
 	close(c)
 	<-first
 	c = make(chan struct{})
 	g.set(c)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := l.Append(ctx, Entry{Kind: KindStart}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("append to a disk known to be slow: %v", err)

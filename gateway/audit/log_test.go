@@ -241,10 +241,13 @@ func TestCheckpointComesByItself(t *testing.T) {
 	eventually(t, "a checkpoint of the next", func() bool { _, err := r.Prove(1); return err == nil })
 }
 
+// patience bounds every wait. None takes nearly as long; a machine may be busy.
+const patience = time.Minute
+
 // eventually waits for what another goroutine brings about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("did not happen: %s", what)
 		}

@@ -13,12 +13,16 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"cordon/gateway/audit"
 )
+
+// patience bounds every wait. None takes nearly as long; a machine may be busy.
+const patience = time.Minute
 
 // TestMain lets this test binary be the new process: it accepts on the listener it is given and
 // says its number, and ends where its argument says.
@@ -122,7 +126,7 @@ func (o *office) start(t *testing.T, dies string) *Successor {
 }
 
 func (o *office) append(note string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_, err := o.log.Append(ctx, audit.Entry{Kind: "test", Note: note})
 	return err
@@ -167,28 +171,37 @@ func (s stayers) End() { close(s.ended) }
 func TestHandover(t *testing.T) {
 	o := newOffice(t)
 	s := o.start(t, "never")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var appending sync.WaitGroup
 	stop := make(chan struct{})
-	counts := make([]int, 4)
-	for i := range counts {
+	var appended atomic.Int64
+	for i := range 4 {
 		appending.Go(func() {
-			for {
+			for n := 0; ; n++ {
 				select {
 				case <-stop:
 					return
 				default:
 				}
-				if err := o.append(fmt.Sprintf("%d-%d", i, counts[i])); err != nil {
+				if err := o.append(fmt.Sprintf("%d-%d", i, n)); err != nil {
 					t.Error(err)
 					return
 				}
-				counts[i]++
+				appended.Add(1)
 			}
 		})
 	}
-	time.Sleep(20 * time.Millisecond)
+	more := func() {
+		t.Helper()
+		before, end := appended.Load(), time.Now().Add(patience)
+		for ; appended.Load() < before+8; time.Sleep(time.Millisecond) {
+			if t.Failed() || time.Now().After(end) {
+				t.Fatal("nothing is appended")
+			}
+		}
+	}
+	more()
 	if err := s.Prepared(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +221,7 @@ func TestHandover(t *testing.T) {
 	if got := <-told.told; got != `"grounds"` {
 		t.Errorf("told %s", got)
 	}
-	time.Sleep(50 * time.Millisecond)
+	more()
 	close(stop)
 	appending.Wait()
 	o.door.Close()
@@ -223,18 +236,15 @@ func TestHandover(t *testing.T) {
 	s.Close()
 	<-followed
 	<-s.died
-	want := 0
+	want := int(appended.Load())
 	seen := map[string]int{}
-	for _, n := range counts {
-		want += n
-	}
 	for _, note := range o.notes(t) {
 		seen[note]++
 		if seen[note] > 1 {
 			t.Errorf("entry %s is there twice", note)
 		}
 	}
-	if len(seen) != want || want == 0 {
+	if len(seen) != want {
 		t.Errorf("the log has %d entries, want %d", len(seen), want)
 	}
 }
@@ -248,7 +258,7 @@ func TestSuccessorEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := o.start(t, dies)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			err := s.Prepared(ctx)
 			refused, _ := errors.AsType[*Refused](err)
@@ -294,7 +304,7 @@ func TestSuccessorEnds(t *testing.T) {
 func TestSuccessorGone(t *testing.T) {
 	o := newOffice(t)
 	s := o.start(t, "never")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Prepared(ctx); err != nil {
 		t.Fatal(err)
@@ -317,7 +327,14 @@ func TestSuccessorGone(t *testing.T) {
 	}
 	waiting := make(chan error, 1)
 	go func() { waiting <- o.append("never recorded") }()
-	time.Sleep(20 * time.Millisecond)
+	for end, sent := time.Now().Add(patience), false; !sent; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		sent = len(s.waiting) > 0
+		s.mu.Unlock()
+		if time.Now().After(end) {
+			t.Fatal("no entry is on its way")
+		}
+	}
 	syscall.Kill(s.PID(), syscall.SIGKILL)
 	<-followed
 	if err := <-waiting; !errors.Is(err, audit.ErrUnwritable) || !errors.Is(err, errGone) {
@@ -329,23 +346,24 @@ func TestSuccessorGone(t *testing.T) {
 }
 
 // slow is a log whose disk takes its time.
-type slow struct{ disk chan struct{} }
+type slow struct{ begun, disk chan struct{} }
 
 func (s slow) Append(context.Context, audit.Entry) (audit.Receipt, error) {
+	close(s.begun)
 	<-s.disk
 	return audit.Receipt{}, nil
 }
 
 // The log changes hands behind what is being appended.
 func TestTakeWaits(t *testing.T) {
-	l, s := NewLog(), slow{make(chan struct{})}
+	l, s := NewLog(), slow{make(chan struct{}), make(chan struct{})}
 	l.Pass(s)
 	appended, taken := make(chan error, 1), make(chan error, 1)
 	go func() {
 		_, err := l.Append(t.Context(), audit.Entry{Kind: "test"})
 		appended <- err
 	}()
-	time.Sleep(20 * time.Millisecond)
+	<-s.begun
 	go func() { taken <- l.Take() }()
 	select {
 	case <-taken:
