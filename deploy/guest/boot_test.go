@@ -146,5 +146,5 @@ func tellRemoval(t *testing.T, g *machine) {
 	if tables := g.sh(t, "nft list tables"); strings.Contains(tables, "cordon") {
 		t.Errorf("after purge there is still %s", tables)
 	}
-	g.sh(t, "test -d /var/lib/cordon/audit; test -f /etc/cordon/cordon.yaml; for i in $(seq 100); do ip link show enp0s3 >/dev/null 2>&1 && break; sleep 0.1; done; ip link show enp0s3; ! ls /etc/systemd/system/*.wants/cordon* 2>/dev/null")
+	g.sh(t, "test -d /var/lib/cordon/audit; test -f /etc/cordon/cordon.yaml; for i in $(seq 1000); do ip link show enp0s3 >/dev/null 2>&1 && break; sleep 0.1; done; ip link show enp0s3; ! ls /etc/systemd/system/*.wants/cordon* 2>/dev/null")
 }

@@ -208,7 +208,7 @@ func (g *machine) sh(t *testing.T, script string) string {
 // write writes a file in the guest.
 func (g *machine) write(t *testing.T, path, text string) {
 	t.Helper()
-	if o := g.do(t, Request{Run: []string{"tee", path}, Stdin: text, Seconds: 20}, nil); o.Code != 0 {
+	if o := g.do(t, Request{Run: []string{"tee", path}, Stdin: text, Seconds: 60}, nil); o.Code != 0 {
 		t.Fatalf("write %s in the guest: %s", path, o.Stderr)
 	}
 }

@@ -65,9 +65,10 @@ func tellInstallation(t *testing.T, g *machine) {
 func (g *machine) open(t *testing.T) {
 	t.Helper()
 	s := g.sniff()
-	time.Sleep(5 * time.Second)
+	time.Sleep(5 * time.Second) // in which the router that offers itself is believed
+	s.until(func() bool { return s.crossed > 0 && s.said > 0 })
 	s.end(t)
-	// The router that offered itself was believed. A segment takes no interface with an address.
+	// A segment takes no interface with an address.
 	g.sh(t, "ip address flush dev enp0s3 scope global")
 	if s.crossed == 0 || s.said == 0 {
 		t.Error("without a guard nothing crosses, or nothing is said to the device")

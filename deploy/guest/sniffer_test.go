@@ -122,9 +122,22 @@ func (s *sniffer) end(t *testing.T) {
 		s.sent, s.crossed, s.said, s.answers, s.beside)
 }
 
+// until waits for something to have been seen.
+func (s *sniffer) until(seen func() bool) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		s.mu.Lock()
+		yes := seen()
+		s.mu.Unlock()
+		if yes {
+			return
+		}
+	}
+}
+
 // closed ends it and wants nothing to have crossed, while it could have.
 func (s *sniffer) closed(t *testing.T) {
 	t.Helper()
+	s.until(func() bool { return s.beside > 0 })
 	s.end(t)
 	if s.crossed+s.said > 0 {
 		t.Errorf("%d frames crossed and %d were said to the device, the first ones:\n%s", s.crossed, s.said, strings.Join(s.leaks, "\n"))

@@ -157,7 +157,8 @@ func (w *world) alive(device *tap) {
 	ask := ether(everyone, w.deviceMAC, 0x0806, arpPacket(1, w.deviceMAC, deviceAddr, MAC{}, ownAddr))
 	ask6 := icmp6Packet(deviceAddr6, ownAddr6, 255, 135, 0, append(make([]byte, 4), ownAddr6.AsSlice()...))
 	arp, nd := false, false
-	for i := range 100 { // on a busy machine it takes a while, and one may be lost
+	end := time.Now().Add(busyTime)
+	for i := 0; time.Now().Before(end); i++ { // on a busy machine it takes a while, and one may be lost
 		if i%25 == 0 {
 			device.send(ask)
 			device.send(ether(w.gatewayMAC, w.deviceMAC, 0x86dd, ask6))

@@ -44,7 +44,7 @@ func TestHelper(t *testing.T) {
 	client := NewClient(here)
 	s := New(client, w.plan)
 
-	c, err := s.Dial(within(t, 10*time.Second), ap(deviceAddr, servicePort))
+	c, err := s.Dial(within(t, busyTime), ap(deviceAddr, servicePort))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestHelper(t *testing.T) {
 	}
 	defer l.Close()
 	w.in(w.device, func() error {
-		c, err := net.DialTimeout("tcp", ap(ownAddr, callPort).String(), 10*time.Second)
+		c, err := net.DialTimeout("tcp", ap(ownAddr, callPort).String(), busyTime)
 		if err == nil {
 			c.Close()
 		}
@@ -82,7 +82,7 @@ func TestHelper(t *testing.T) {
 	events, watched := make(chan Event, 100), make(chan error, 1)
 	go func() { watched <- s.Watch(ctx, func(e Event) { events <- e }) }()
 	device := w.tap(w.device, "dev0")
-	for i := 0; len(events) == 0 && i < 500; i++ {
+	for end := time.Now().Add(busyTime); len(events) == 0 && time.Now().Before(end); {
 		device.send(ether(everyone, stranger, 0x88cc, []byte{0, 0}))
 		device.seen()
 	}
@@ -92,7 +92,7 @@ func TestHelper(t *testing.T) {
 	// What the plan does not declare, the helper refuses, whatever the client's plan says.
 	wide := w.plan
 	wide.Devices = []Device{{ID: "x", MAC: stranger, Addresses: w.plan.Devices[0].Addresses, Ports: []uint16{22}, Calls: []uint16{23}}}
-	if _, err := New(client, wide).Dial(within(t, 10*time.Second), ap(deviceAddr, 22)); err == nil || !strings.Contains(err.Error(), "no device declares it") {
+	if _, err := New(client, wide).Dial(within(t, busyTime), ap(deviceAddr, 22)); err == nil || !strings.Contains(err.Error(), "no device declares it") {
 		t.Errorf("dialled what is not declared: %v", err)
 	}
 	if _, err := New(client, wide).Listen(context.Background(), ap(ownAddr, 23)); err == nil || !strings.Contains(err.Error(), "no device declares it") {
@@ -126,7 +126,7 @@ func TestHelperHostile(t *testing.T) {
 			if err == nil && message != "" {
 				t.Errorf("%q: served on", message)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(busyTime):
 			t.Errorf("%q: still served", message)
 		}
 		here.Close()

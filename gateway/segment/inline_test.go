@@ -65,10 +65,10 @@ func (w *world) inlineListeners() (ls []net.Listener) {
 }
 
 // reach opens a connection from the client.
-func (w *world) reach(to netip.AddrPort, patience time.Duration) error {
+func (w *world) reach(to netip.AddrPort, wait time.Duration) error {
 	w.t.Helper()
 	return inside(w.client, func() error {
-		c, err := net.DialTimeout("tcp", to.String(), patience)
+		c, err := net.DialTimeout("tcp", to.String(), wait)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func TestInline(t *testing.T) {
 		}
 	}
 	for _, at := range []netip.AddrPort{doorway, doorway6} {
-		if err := w.reach(at, 10*time.Second); err != nil {
+		if err := w.reach(at, busyTime); err != nil {
 			t.Errorf("%v: %v\n%s", at, err, w.nft(nil))
 		}
 	}
@@ -111,7 +111,7 @@ func TestInline(t *testing.T) {
 	}
 	var open net.Conn
 	w.in(w.client, func() (err error) {
-		open, err = net.DialTimeout("tcp", doorway.String(), 10*time.Second)
+		open, err = net.DialTimeout("tcp", doorway.String(), busyTime)
 		return err
 	})
 	defer open.Close()
@@ -219,12 +219,12 @@ func (w *world) poke(client, office *tap, alive bool) (leaks []string) {
 	return append(leaks, hostSpeaks(office.seen(), officeSide)...)
 }
 
-// lacking lists what a client does not get that it should: the address, connections, path MTU.
-func (w *world) lacking(client *tap) (lacks []string) {
+// lacking lists what a client does not get that it should within wait: the address, connections.
+func (w *world) lacking(client *tap, wait time.Duration) (lacks []string) {
 	w.t.Helper()
 	ask := func(name string, frame []byte, want func([]byte) bool) {
 		client.seen()
-		for range 20 {
+		for end := time.Now().Add(wait / 3); time.Now().Before(end); {
 			client.send(frame)
 			if slices.ContainsFunc(client.seen(), want) {
 				return
@@ -250,7 +250,7 @@ func (w *world) lacking(client *tap) (lacks []string) {
 		w.in(w.client, func() error {
 			return join(ip("neigh replace 10.1.0.1 lladdr "+gatewaySide.String()+" dev cli0"), ip("neigh replace fd01::1 lladdr "+gatewaySide.String()+" dev cli0"))
 		})
-		err := w.reach(at, 1500*time.Millisecond)
+		err := w.reach(at, wait)
 		if err != nil {
 			lacks = append(lacks, "connection: "+err.Error())
 		}
@@ -258,14 +258,15 @@ func (w *world) lacking(client *tap) (lacks []string) {
 	return lacks
 }
 
-// narrow tells the gateway's end of a connection a path MTU, and returns what that then believes.
-func (w *world) narrow(l net.Listener) (mtu uint32) {
+// narrow tells the gateway's end of a connection a path MTU, and returns what that then believes,
+// or believes after wait.
+func (w *world) narrow(l net.Listener, wait time.Duration) (mtu uint32) {
 	w.t.Helper()
 	at := netip.MustParseAddrPort(l.Addr().String())
 	w.in(nil, func() error { return join(ip("route flush cache"), ip("-6 route flush cache")) }) // where it is kept
 	var out net.Conn
 	if err := inside(w.client, func() (err error) {
-		out, err = net.DialTimeout("tcp", at.String(), 1500*time.Millisecond)
+		out, err = net.DialTimeout("tcp", at.String(), wait)
 		return err
 	}); err != nil {
 		return 0
@@ -302,7 +303,7 @@ func (w *world) narrow(l net.Listener) (mtu uint32) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for range 50 {
+	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		raw.Control(func(fd uintptr) {
 			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 				mtu = info.Pmtu
@@ -311,7 +312,6 @@ func (w *world) narrow(l net.Listener) (mtu uint32) {
 		if mtu == 1280 {
 			return mtu
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	return mtu
 }
@@ -348,14 +348,14 @@ func TestBypassInline(t *testing.T) {
 	ls := w.inlineListeners()
 	w.setup()
 	for _, l := range ls {
-		if mtu := w.narrow(l); mtu != 1280 {
+		if mtu := w.narrow(l, busyTime); mtu != 1280 {
 			t.Errorf("%v: path MTU %d after an ICMP error said 1280", l.Addr(), mtu)
 		}
 		w.serve(l)
 	}
 	w.none("up, from the segment", w.attack(device, client))
 	w.none("up", w.attackInline(client, office, true))
-	if lacks := w.lacking(client); len(lacks) > 0 {
+	if lacks := w.lacking(client, busyTime); len(lacks) > 0 {
 		t.Errorf("up: lacking %q\n%s", lacks, w.nft(nil))
 	}
 	for _, l := range ls {
@@ -379,18 +379,18 @@ func TestInlineRules(t *testing.T) {
 	w.hostile()
 	w.setup()
 	client, office := w.tap(w.client, "cli0"), w.tap(w.client, "off0")
-	missed := func() (list []string) {
+	missed := func(wait time.Duration) (list []string) {
 		ls := w.inlineListeners()
 		for _, l := range ls {
 			defer l.Close()
-			if mtu := w.narrow(l); mtu != 1280 {
+			if mtu := w.narrow(l, wait); mtu != 1280 {
 				return []string{fmt.Sprintf("path MTU %d at %v", mtu, l.Addr())}
 			}
 		}
 		for _, l := range ls {
 			w.serve(l)
 		}
-		if list = w.lacking(client); len(list) > 0 {
+		if list = w.lacking(client, wait); len(list) > 0 {
 			return list
 		}
 		for _, l := range ls {
@@ -398,8 +398,8 @@ func TestInlineRules(t *testing.T) {
 		}
 		return w.poke(client, office, false)
 	}
-	missed() // the client has not joined its multicast groups yet
-	if list := missed(); len(list) > 0 {
+	missed(moment) // the client has not joined its multicast groups yet
+	if list := missed(busyTime); len(list) > 0 {
 		t.Fatalf("with every rule: %q", list)
 	}
 	tables := w.plan.inline()
@@ -412,7 +412,7 @@ func TestInlineRules(t *testing.T) {
 				} else if tab.family == nftables.TableFamilyARP {
 					w.in(nil, func() error { return removeRule(tab, tab.chains[0], 0) })
 				}
-				if list := missed(); len(list) == 0 {
+				if list := missed(moment); len(list) == 0 {
 					t.Errorf("%s %s without rule %d (%s): nothing is missed", familyName(tab.family), ch.name, i+1, r.why)
 				}
 				if f := w.findings(); len(f) == 0 {
@@ -422,7 +422,7 @@ func TestInlineRules(t *testing.T) {
 			}
 		}
 	}
-	if list := missed(); len(list) > 0 {
+	if list := missed(busyTime); len(list) > 0 {
 		t.Errorf("not repaired: %q", list)
 	}
 }

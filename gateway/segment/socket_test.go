@@ -45,7 +45,7 @@ func (w *world) serve(l net.Listener) {
 }
 
 func pingPong(c net.Conn) error {
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(busyTime)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(c, "hello"); err != nil {
@@ -72,7 +72,7 @@ func TestConnections(t *testing.T) {
 	}
 	w.setup()
 	w.echo(w.device, "tcp4", fmt.Sprintf("10.9.0.7:%d", servicePort))
-	c, err := New(w.local, w.plan).Dial(within(t, 10*time.Second), ap(deviceAddr, servicePort))
+	c, err := New(w.local, w.plan).Dial(within(t, busyTime), ap(deviceAddr, servicePort))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestDial(t *testing.T) {
 	w.echo(w.device, "tcp4", fmt.Sprintf("10.9.0.7:%d", servicePort))
 	w.echo(w.device, "tcp6", fmt.Sprintf("[fd09::7]:%d", servicePort))
 	for _, a := range []netip.Addr{deviceAddr, deviceAddr6} {
-		c, err := s.Dial(within(t, 10*time.Second), netip.AddrPortFrom(a, servicePort))
+		c, err := s.Dial(within(t, busyTime), netip.AddrPortFrom(a, servicePort))
 		if err != nil {
 			t.Fatalf("%v\n%s", err, w.nft(nil))
 		}
@@ -111,11 +111,11 @@ func TestDialErrors(t *testing.T) {
 	w.plan.Devices[0].Ports = append(w.plan.Devices[0].Ports, 4)
 	s := New(w.local, w.plan)
 	to := netip.AddrPortFrom(deviceAddr, 4)
-	if _, err := s.Dial(within(t, time.Second), to); err == nil || !strings.Contains(err.Error(), "is the segment set up?") {
+	if _, err := s.Dial(within(t, busyTime), to); err == nil || !strings.Contains(err.Error(), "is the segment set up?") {
 		t.Error("before setup:", err)
 	}
 	w.setup()
-	_, err := s.Dial(within(t, 10*time.Second), to)
+	_, err := s.Dial(within(t, busyTime), to)
 	if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), `dial device "mon-7" at 10.9.0.7:4 in segment "icu"`) {
 		t.Error("nobody listens:", err)
 	}
@@ -156,7 +156,7 @@ func TestListen(t *testing.T) {
 		}
 		var out net.Conn
 		w.in(w.device, func() (err error) {
-			out, err = net.DialTimeout("tcp", at.String(), 10*time.Second)
+			out, err = net.DialTimeout("tcp", at.String(), busyTime)
 			return err
 		})
 		in, err := l.Accept()

@@ -13,9 +13,9 @@ import (
 )
 
 // call connects to an address of the gateway from inside the device.
-func (w *world) call(at netip.AddrPort, patience time.Duration) (c net.Conn, err error) {
+func (w *world) call(at netip.AddrPort, wait time.Duration) (c net.Conn, err error) {
 	w.in(w.device, func() error {
-		c, err = net.DialTimeout("tcp", at.String(), patience)
+		c, err = net.DialTimeout("tcp", at.String(), wait)
 		return nil
 	})
 	return c, err
@@ -33,7 +33,7 @@ func TestStand(t *testing.T) {
 			if (err == nil) != listens {
 				t.Fatalf("%s, told %v", when, err)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(busyTime):
 			t.Fatalf("%s, nothing was told", when)
 		}
 	}
@@ -66,7 +66,7 @@ func TestStand(t *testing.T) {
 	}()
 	through := func(when string) {
 		t.Helper()
-		out, err := w.call(at, 10*time.Second)
+		out, err := w.call(at, busyTime)
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
@@ -101,7 +101,7 @@ func TestStand(t *testing.T) {
 		select {
 		case err := <-told:
 			open = err == nil
-		case <-time.After(time.Minute):
+		case <-time.After(busyTime):
 			t.Fatal("nothing was told")
 		}
 	}

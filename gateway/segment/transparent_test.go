@@ -53,15 +53,15 @@ func (w *world) tellPeer(network string, at netip.AddrPort) {
 }
 
 // seen is what the device takes for its peer when the gateway dials it for a client.
-func (w *world) seen(to, client netip.Addr, patience time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (w *world) seen(to, client netip.Addr, wait time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	c, err := New(w.local, w.plan).DialFor(ctx, ap(to, servicePort), client)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(wait))
 	b, err := io.ReadAll(c)
 	return string(b), err
 }
@@ -80,7 +80,7 @@ func TestTransparent(t *testing.T) {
 		{deviceAddr6, clientAddr6, clientAddr6},
 		{deviceAddr6, netip.Addr{}, ownAddr6},
 	} {
-		if got, err := w.seen(c.to, c.client, 10*time.Second); err != nil || got != c.want.String() {
+		if got, err := w.seen(c.to, c.client, busyTime); err != nil || got != c.want.String() {
 			t.Errorf("for %v, %v sees %q, %v; want %v", c.client, c.to, got, err, c.want)
 		}
 	}
@@ -94,17 +94,17 @@ func TestTransparent(t *testing.T) {
 		{clientAddr6, "one is IPv4"}, {deviceAddr, "a device in the segment has it"}, {addr("224.0.0.1"), "no address that the device could answer"},
 		{addr("127.0.0.1"), "no address that"}, {addr("0.0.0.0"), "no address that"}, {addr("255.255.255.255"), "no address that"},
 	} {
-		if _, err := w.seen(deviceAddr, c.client, 10*time.Second); err == nil || !strings.Contains(err.Error(), c.why) {
+		if _, err := w.seen(deviceAddr, c.client, busyTime); err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("for %v: %v, want %q", c.client, err, c.why)
 		}
 	}
-	if _, err := w.seen(deviceAddr6, addr("fe80::2%eth0"), 10*time.Second); err == nil {
+	if _, err := w.seen(deviceAddr6, addr("fe80::2%eth0"), busyTime); err == nil {
 		t.Error("a link-local client is shown")
 	}
 	// Without the segment's say, the gateway's own address it is.
 	w.plan.Devices[0].Transparent = false
 	w.setup()
-	if got, err := w.seen(deviceAddr, clientAddr, 10*time.Second); err != nil || got != ownAddr.String() {
+	if got, err := w.seen(deviceAddr, clientAddr, busyTime); err != nil || got != ownAddr.String() {
 		t.Errorf("not transparent: sees %q, %v", got, err)
 	}
 	if f := w.findings(); len(f) > 0 {
@@ -125,7 +125,7 @@ func TestTransparentNamed(t *testing.T) {
 		{deviceAddr, near, near}, {deviceAddr6, near6, near6},
 		{deviceAddr, clientAddr, ownAddr}, {deviceAddr6, clientAddr6, ownAddr6}, {deviceAddr, near6, ownAddr},
 	} {
-		if got, err := w.seen(c.to, c.client, 10*time.Second); err != nil || got != c.want.String() {
+		if got, err := w.seen(c.to, c.client, busyTime); err != nil || got != c.want.String() {
 			t.Errorf("for %v, %v sees %q, %v; want %v", c.client, c.to, got, err, c.want)
 		}
 	}
@@ -139,14 +139,14 @@ func TestTransparentNamed(t *testing.T) {
 	}
 	w.serve(l)
 	w.in(w.device, func() error {
-		c, err := net.DialTimeout("tcp", ap(near, callPort).String(), 10*time.Second)
+		c, err := net.DialTimeout("tcp", ap(near, callPort).String(), busyTime)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 		return pingPong(c)
 	})
-	if got, err := w.seen(deviceAddr, near, 10*time.Second); err != nil || got != near.String() {
+	if got, err := w.seen(deviceAddr, near, busyTime); err != nil || got != near.String() {
 		t.Errorf("beside a call: sees %q, %v", got, err)
 	}
 }
@@ -165,7 +165,7 @@ func TestTransparentPorts(t *testing.T) {
 	}
 	s := New(w.local, w.plan)
 	dial := func(n uint16, client netip.Addr) error {
-		c, err := s.DialFor(within(t, 10*time.Second), ap(deviceAddr, n), client)
+		c, err := s.DialFor(within(t, busyTime), ap(deviceAddr, n), client)
 		if err == nil {
 			t.Cleanup(func() { c.Close() })
 			err = pingPong(c)
@@ -206,7 +206,7 @@ func TestBypassTransparent(t *testing.T) {
 	w.setup()
 	w.alive(device)
 	w.tellPeer("tcp4", ap(deviceAddr, servicePort))
-	if got, err := w.seen(deviceAddr, clientAddr, 10*time.Second); err != nil || got != clientAddr.String() {
+	if got, err := w.seen(deviceAddr, clientAddr, busyTime); err != nil || got != clientAddr.String() {
 		t.Errorf("after all that, the device sees %q, %v", got, err)
 	}
 	w.none("up and used", w.attack(device, client))
@@ -219,15 +219,15 @@ func TestTransparentRules(t *testing.T) {
 	w.setup()
 	w.tellPeer("tcp4", ap(deviceAddr, servicePort))
 	w.tellPeer("tcp6", ap(deviceAddr6, servicePort))
-	missed := func() bool {
+	missed := func(wait time.Duration) bool {
 		for _, a := range [][2]netip.Addr{{deviceAddr, clientAddr}, {deviceAddr6, clientAddr6}} {
-			if got, err := w.seen(a[0], a[1], 500*time.Millisecond); err != nil || got != a[1].String() {
+			if got, err := w.seen(a[0], a[1], wait); err != nil || got != a[1].String() {
 				return true
 			}
 		}
 		return false
 	}
-	w.seen(deviceAddr6, clientAddr6, 10*time.Second) // the device's own network takes a moment
+	w.seen(deviceAddr6, clientAddr6, busyTime) // the device's own network takes a moment
 	type part struct {
 		name, code string
 		remove     func() error
@@ -250,11 +250,11 @@ func TestTransparentRules(t *testing.T) {
 		t.Fatalf("%d parts", len(parts))
 	}
 	for _, p := range parts {
-		if missed() {
+		if missed(busyTime) {
 			t.Fatalf("before %s was removed, something is missed", p.name)
 		}
 		w.in(w.open(), p.remove)
-		if !missed() {
+		if !missed(500 * time.Millisecond) {
 			t.Errorf("%s: not missed", p.name)
 		}
 		if f := w.findings(); !slices.ContainsFunc(f, func(f Finding) bool { return f.Code == p.code }) {

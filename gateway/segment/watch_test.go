@@ -17,25 +17,28 @@ func TestWatch(t *testing.T) {
 	device := w.tap(w.device, "dev0")
 	ctx, cancel := context.WithCancel(context.Background())
 	events, done := make(chan Event, 100), make(chan error, 1)
-	go func() { done <- s.Watch(ctx, func(e Event) { events <- e }) }()
+	go func() {
+		done <- s.Watch(ctx, func(e Event) {
+			if e.Kind != Chatter { // the device's own MLD, at a time of its own
+				events <- e
+			}
+		})
+	}()
 	next := func() Event {
 		t.Helper()
-		for {
-			select {
-			case e := <-events:
-				if e.Kind != Chatter { // the device's own MLD, at a time of its own
-					return e
-				}
-			case err := <-done:
-				t.Fatal(err)
-			case <-time.After(10 * time.Second):
-				t.Fatal("no event")
-			}
+		select {
+		case e := <-events:
+			return e
+		case err := <-done:
+			t.Fatal(err)
+		case <-time.After(busyTime):
+			t.Fatal("no event")
 		}
+		return Event{}
 	}
-	// The watcher is there as soon as it tells something.
+	// The watcher is there as soon as it tells something of the beacon.
 	beacon := ether(w.gatewayMAC, w.deviceMAC, 0x0800, ip4Packet(deviceAddr, addr("202.114.4.119"), 64, 17, nil, udpDatagram(deviceAddr, addr("202.114.4.119"), 515, 515, []byte("HB"))))
-	for i := 0; len(events) == 0 && i < 500; i++ {
+	for end := time.Now().Add(busyTime); len(events) == 0 && time.Now().Before(end); {
 		device.send(beacon)
 		device.seen()
 	}

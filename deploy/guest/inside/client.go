@@ -24,7 +24,7 @@ func client(args []string) error {
 	n := f.Int("n", 1, "how many results, or bytes")
 	control := f.String("control", "a", "how the results' control ids begin")
 	told := f.Bool("tell", false, "write each acknowledged control id")
-	seconds := f.Int("seconds", 20, "when to give up")
+	seconds := f.Int("seconds", 120, "when to give up")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
