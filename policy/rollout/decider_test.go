@@ -2,8 +2,8 @@ package rollout
 
 import (
 	"context"
-	"hash/maphash"
-	"math/rand/v2"
+	"encoding/binary"
+	"hash/fnv"
 	"reflect"
 	"slices"
 	"testing"
@@ -79,12 +79,14 @@ func TestDecider(t *testing.T) {
 
 // anything is a policy that answers each question at random, and again in the same way.
 type anything struct {
-	seed maphash.Seed
+	seed uint64
 	name string
 }
 
 func (a anything) Decide(_ context.Context, r *policy.Request) policy.Decision {
-	n := maphash.Bytes(a.seed, r.AppendJSON(nil))
+	h := fnv.New64a()
+	h.Write(r.AppendJSON(binary.LittleEndian.AppendUint64(nil, a.seed)))
+	n := h.Sum64()
 	d := policy.Decision{Allow: n&1 == 0, Revision: a.name, Cause: policy.CausePolicy, ValidUntil: int64(n >> 4 & 3)}
 	if n&14 == 0 {
 		d.Cause = policy.CauseDoubt
@@ -103,16 +105,16 @@ func (a anything) Decide(_ context.Context, r *policy.Request) policy.Decision {
 // lengthens nothing.
 func TestUnapprovedNeverWidens(t *testing.T) {
 	devices := []string{"a", "b", "c", "d"}
-	narrowed := 0
+	narrowed, rnd := 0, seeded(t)
 	for range 2000 {
-		current, next := anything{maphash.MakeSeed(), "current"}, anything{maphash.MakeSeed(), "candidate"}
-		c := &Candidate{Stage: Stages[rand.IntN(len(Stages))]}
+		current, next := anything{rnd.Uint64(), "current"}, anything{rnd.Uint64(), "candidate"}
+		c := &Candidate{Stage: Stages[rnd.IntN(len(Stages))]}
 		if c.Stage == Canary {
-			c.Devices = devices[:1+rand.IntN(3)]
+			c.Devices = devices[:1+rnd.IntN(3)]
 		}
 		both := NewDecider(current, next, c, nil)
 		for range 50 {
-			r := &policy.Request{Device: policy.Device{ID: devices[rand.IntN(4)]}, NowNs: rand.Int64()}
+			r := &policy.Request{Device: policy.Device{ID: devices[rnd.IntN(4)]}, NowNs: rnd.Int64()}
 			was, is := current.Decide(t.Context(), r), both.Decide(t.Context(), r)
 			switch {
 			case is.Allow && !was.Allow:

@@ -102,33 +102,41 @@ func list(n int) (out []string) {
 	return out
 }
 
+// seeded is a source of chance; a test that fails says which.
+func seeded(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
 // TestWalk makes many steps at random: what comes out is well formed, survives its file,
 // and the current revision is always one that somebody approved, or the first.
 func TestWalk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rollout.json")
 	s := Begin(digest(1), digest(0))
+	rnd := seeded(t)
 	past, undone := 0, 0 // the longest lists; where the walk ends says nothing
 	for i := range 3000 {
 		var err error
 		before := summary(s)
 		var next State
-		switch rand.IntN(5) {
+		switch rnd.IntN(5) {
 		case 0:
 			next = s
 			if s.Last < 2*MaxPast { // more, and it seldom meets a revision again
 				next, _ = s.Reserve()
 			}
 		case 1, 2:
-			stage, approver := Stages[rand.IntN(3)], []string{"", "user/b"}[rand.IntN(2)]
+			stage, approver := Stages[rnd.IntN(3)], []string{"", "user/b"}[rnd.IntN(2)]
 			var devices []string
 			if stage == Canary {
 				devices = []string{"x"}
 			}
-			next, err = s.Advance(revision(1+rand.IntN(s.Last), approver), stage, devices)
+			next, err = s.Advance(revision(1+rnd.IntN(s.Last), approver), stage, devices)
 		case 3:
 			next, err = s.Rollback(0)
 		default:
-			next, err = s.Rollback(rand.IntN(s.Last + 2))
+			next, err = s.Rollback(rnd.IntN(s.Last + 2))
 		}
 		if summary(s) != before {
 			t.Fatal("a step changed what it began from")
