@@ -108,7 +108,9 @@ type Gateway struct {
 
 	entrance entrance
 
-	late, grace time.Duration // of a session that has to end: when it is refused all it does, and when it is cut; see farewell
+	// Parts of the second within which a session that is not permitted any more is gone, see
+	// redecide.go. Half of the grace is for what is under way, see farewell.
+	inspect, late, grace time.Duration
 }
 
 // New returns a gateway that does not listen yet.
@@ -132,6 +134,7 @@ func New(c Config) *Gateway {
 		devices:  map[*Route]int{},
 		entered:  map[*Route]int{},
 		running:  map[*session]struct{}{},
+		inspect:  inspectTime,
 		late:     graceTime / 2,
 		grace:    graceTime,
 	}

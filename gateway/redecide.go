@@ -129,7 +129,7 @@ func (g *Gateway) askAgain(sessions []*session) (flips []*flip) {
 		}
 		unsure = append(unsure, operations...)
 	})
-	for until := time.Now().Add(inspectTime); slices.ContainsFunc(unsure, unshown) && time.Now().Before(until); {
+	for until := time.Now().Add(g.inspect); slices.ContainsFunc(unsure, unshown) && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 	for _, f := range unsure {

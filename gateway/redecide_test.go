@@ -345,6 +345,19 @@ func TestOperationDecidedAgain(t *testing.T) {
 	}
 }
 
+// An operation is over as soon as its reply has passed, however long the plugin then takes to say
+// that it was one.
+func TestReplyShownLate(t *testing.T) {
+	w := newWard(t, wardConfig{})
+	w.gateway.inspect = patience
+	c := w.dial()
+	c.exchange("late")
+	if n := w.gateway.Replace(without("late"), nil); n != 0 {
+		t.Errorf("%d sessions ended for an operation that is over", n)
+	}
+	c.exchange("after")
+}
+
 // reaches waits until the device has received something.
 func (w *ward) reaches(what string) {
 	w.t.Helper()
@@ -647,7 +660,7 @@ func TestDoubtDecidedAgain(t *testing.T) {
 // that are about something else give it more.
 func TestWithinASecond(t *testing.T) {
 	g := newWard(t, wardConfig{}).gateway
-	if sum := watchEvery + inspectTime + g.grace; sum >= time.Second || g.late <= 0 || g.late >= g.grace {
+	if sum := watchEvery + g.inspect + g.grace; sum >= time.Second || g.late <= 0 || g.late >= g.grace {
 		t.Errorf("it may take %v; what is under way may go on for %v of %v", sum, g.late, g.grace)
 	}
 }

@@ -235,10 +235,10 @@ func TestObligations(t *testing.T) {
 // As long as a refused operation arrives, the refusal it is owed is no stall.
 func TestSlowRefused(t *testing.T) {
 	const stall = 2 * time.Second
-	w := newWard(t, wardConfig{protocol: "talk", policy: allowBut("slow"), limits: Limits{StallTimeout: stall}, reply: func(string) string { return "!done\n" }})
+	w := newWard(t, wardConfig{protocol: "talk", policy: allowBut("slow"), idle: stall, limits: Limits{StallTimeout: stall}, reply: func(string) string { return "!done\n" }})
 	c := w.dial()
 	c.send("?slow\n")
-	for end := time.Now().Add(stall * 5 / 4); time.Now().Before(end); time.Sleep(stall / 100) {
+	for end := time.Now().Add(stall * 3 / 2); time.Now().Before(end); time.Sleep(stall / 100) {
 		c.send("more\n")
 	}
 	c.send(".\n?fetch\n")

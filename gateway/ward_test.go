@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 }
 
 // lines is a toy protocol for the relay: a request is "name payload\n", a reply is one
-// line; "name*N\n" is followed by N bytes of body. It refuses with "refused CODE\n".
+// line; "name*N\n" is followed by N bytes of body. It is slow to look at a reply to "late". It refuses with "refused CODE\n".
 type lines struct {
 	waiting []sdk.OpID // operations without a reply yet, refused ones included
 	refused map[sdk.OpID]sdk.Refusal
@@ -75,6 +75,9 @@ func (l *lines) Inspect(dir sdk.Direction, data []byte, end bool, out *sdk.Steps
 				out.Invalid(policy.Operation{Name: "lines:unasked", Class: policy.ClassUnknown}, "a reply nobody waits for")
 				out.End("a reply nobody waits for")
 				return
+			}
+			if bytes.HasPrefix(data, []byte("ok late")) {
+				time.Sleep(300 * time.Millisecond)
 			}
 			l.mid = n == 0
 			if n == 0 {
