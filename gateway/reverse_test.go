@@ -232,7 +232,8 @@ func TestObligations(t *testing.T) {
 	}
 }
 
-// As long as a refused operation arrives, the refusal it is owed is no stall.
+// As long as a refused operation arrives, the refusal it is owed is no stall, though the direction
+// in which it is owed is silent. That one is looked at as often as the session may be idle.
 func TestSlowRefused(t *testing.T) {
 	const stall = 2 * time.Second
 	w := newWard(t, wardConfig{protocol: "talk", policy: allowBut("slow"), idle: stall, limits: Limits{StallTimeout: stall}, reply: func(string) string { return "!done\n" }})
