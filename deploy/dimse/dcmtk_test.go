@@ -134,23 +134,33 @@ func TestStoreSCP(t *testing.T) {
 	}
 }
 
+// freePort is a port for a program that cannot be given a listener. It lies below those that the
+// kernel gives to whoever asks for any, so that nobody gets it meanwhile.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for n := 20_000 + os.Getpid()%10_000; n < 32_768; n++ {
+		port := strconv.Itoa(n)
+		if l, err := net.Listen("tcp", ":"+port); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 // storescp starts one and returns where it listens and stores.
 func storescp(t *testing.T) (address, dir string) {
 	t.Helper()
 	path := tool(t, "storescp")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port // free a moment ago
-	l.Close()
+	port := freePort(t)
 	dir = t.TempDir()
-	cmd := exec.Command(path, "-od", dir, strconv.Itoa(port))
+	cmd := exec.Command(path, "-od", dir, port)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	address = l.Addr().String()
+	address = net.JoinHostPort("127.0.0.1", port)
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
