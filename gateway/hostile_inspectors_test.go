@@ -66,7 +66,7 @@ func hostileInspectors() []hostile {
 	big := []string{strings.Repeat("never a line", sdk.WindowSize/10)}
 	return []hostile{
 		served("inspector panics", forward(func([]byte, *sdk.Steps) { panic("crash") }), hostile{ends: "plugin hostile"}),
-		served("inspector overflows its stack", forward(func(b []byte, _ *sdk.Steps) { endless(b) }), hostile{ends: "plugin hostile"}),
+		served("inspector overflows its stack", forward(func(b []byte, _ *sdk.Steps) { endless(b) }), hostile{ends: "plugin hostile", owes: true}),
 		served("inspector exits", forward(func([]byte, *sdk.Steps) { os.Exit(0) }), hostile{ends: "plugin hostile"}),
 		served("inspector sleeps", forward(func([]byte, *sdk.Steps) { time.Sleep(time.Hour) }), hostile{ends: "no answer for 2s", owes: true}),
 		served("inspector spins", forward(func([]byte, *sdk.Steps) {

@@ -27,7 +27,7 @@ type hostile struct {
 	ends   string   // why the session ends, which says what guard met it; or one of several reasons, as a|b
 	play   func(t *testing.T, g *ward)
 	dies   bool // the process must be replaced by another
-	owes   bool // an answer, for which the gateway waits 2 s; for others it has patience
+	owes   bool // an answer, for ever or for long: the gateway waits 2 s, for others it has patience
 }
 
 // serveHostile is the process of the plugin so named.

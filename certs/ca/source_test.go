@@ -420,10 +420,12 @@ func TestRun(t *testing.T) {
 
 		first := s.Certificates()[0]
 		time.Sleep(12 * time.Hour)
+		synctest.Wait()
 		if s.Certificates()[0] != first {
 			t.Error("renewed before it was due")
 		}
 		time.Sleep(5 * time.Hour)
+		synctest.Wait()
 		second := s.Certificates()[0]
 		if second == first {
 			t.Error("not renewed when due")
@@ -433,6 +435,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * time.Hour)
+		synctest.Wait()
 		if n := log.count("not renewed"); n < 10 || n > 50 || s.Certificates()[0] != second {
 			t.Errorf("%d attempts without a key", n)
 		}
@@ -440,6 +443,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(16 * time.Minute)
+		synctest.Wait()
 		if s.Certificates()[0] == second {
 			t.Error("not renewed once it could be")
 		}

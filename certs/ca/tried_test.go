@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,15 +61,15 @@ func TestTried(t *testing.T) {
 func TestRenewalTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority(t, Limits{})
-		failed, succeeded := 0, 0
+		var failed, succeeded atomic.Int64
 		s := newSource(t, a, SourceConfig{Log: slog.New(slog.DiscardHandler), Tried: func(what Followed, err error) {
 			switch {
 			case what != Renewal:
 				t.Errorf("told of %s: %v", what, err)
 			case err != nil:
-				failed++
+				failed.Add(1)
 			default:
-				succeeded++
+				succeeded.Add(1)
 			}
 		}})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -78,15 +79,17 @@ func TestRenewalTried(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * time.Hour)
-		if err := s.Look(); failed < 3 || succeeded > 0 || err == nil || !strings.Contains(err.Error(), "renew the gateway's certificates") {
-			t.Errorf("%d failures and %d successes are told, and found %v", failed, succeeded, err)
+		synctest.Wait()
+		if err := s.Look(); failed.Load() < 3 || succeeded.Load() > 0 || err == nil || !strings.Contains(err.Error(), "renew the gateway's certificates") {
+			t.Errorf("%d failures and %d successes are told, and found %v", failed.Load(), succeeded.Load(), err)
 		}
 		if err := os.Rename(a.path("away"), a.path(interKey)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(16 * time.Minute)
-		if err := s.Look(); succeeded != 1 || err != nil {
-			t.Errorf("%d successes are told, and found %v", succeeded, err)
+		synctest.Wait()
+		if err := s.Look(); succeeded.Load() != 1 || err != nil {
+			t.Errorf("%d successes are told, and found %v", succeeded.Load(), err)
 		}
 		cancel()
 		<-done
