@@ -364,7 +364,7 @@ func TestTakeWaits(t *testing.T) {
 		appended <- err
 	}()
 	<-s.begun
-	go func() { taken <- l.Take() }()
+	go func() { taken <- l.Take(); close(taken) }()
 	select {
 	case <-taken:
 		t.Error("the log was taken while an entry was being appended")
