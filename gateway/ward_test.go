@@ -51,7 +51,8 @@ func TestMain(m *testing.M) {
 }
 
 // lines is a toy protocol for the relay: a request is "name payload\n", a reply is one
-// line; "name*N\n" is followed by N bytes of body. It is slow to look at a reply to "late". It refuses with "refused CODE\n".
+// line; "name*N\n" is followed by N bytes of body. It refuses with "refused CODE\n", and
+// is slow to look at the reply to "late".
 type lines struct {
 	waiting []sdk.OpID // operations without a reply yet, refused ones included
 	refused map[sdk.OpID]sdk.Refusal
