@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cordon/gateway/audit"
 )
 
@@ -320,6 +322,9 @@ func TestSuccessorGone(t *testing.T) {
 		t.Error(err)
 	}
 	syscall.Kill(s.PID(), syscall.SIGSTOP)
+	if err := unix.Waitid(unix.P_PID, s.PID(), nil, unix.WSTOPPED, nil); err != nil { // until then its threads run on
+		t.Fatal(err)
+	}
 	late, cancelLate := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancelLate()
 	if _, err := o.log.Append(late, audit.Entry{Kind: "test"}); !errors.Is(err, audit.ErrUnwritable) {
