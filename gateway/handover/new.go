@@ -217,9 +217,9 @@ func (p *Predecessor) Replace(ctx context.Context, grounds json.RawMessage) (end
 	}()
 	if err := p.conn.write(message{Kind: kindGrounds, ID: id, Grounds: grounds}); err != nil {
 		select {
-		case <-p.gone:
+		case <-p.gone: // mostly: its last session was over, and Serve is about to read that
 			return 0, nil
-		default:
+		case <-ctx.Done():
 			return 0, err
 		}
 	}

@@ -24,7 +24,7 @@ import (
 
 // Bounds of a hand-over.
 const (
-	prepareTimeout = 40 * time.Second // for the new process to have all but the log
+	prepareTimeout = 2 * time.Minute  // for the new process to have all but the log; the old one serves meanwhile
 	giveTimeout    = 10 * time.Second // for the log to change hands; what is to be recorded waits
 	maxDepth       = 8                // processes that still have sessions; an entry passes through all that follow
 	heldEvery      = 250 * time.Millisecond

@@ -21,8 +21,8 @@ import (
 	"cordon/gateway/segment"
 )
 
-// ReloadTimeout bounds a reload. Tests may take long; sessions do not wait for them.
-const ReloadTimeout = time.Minute
+// ReloadTimeout bounds a reload. Tests, and a new process on a slow machine, may take long; sessions do not wait for them.
+const ReloadTimeout = 3 * time.Minute
 
 // reloader brings what was edited into a running gateway: the policy and what policy is told
 // about devices at once, everything else by way of a new process (handover.go). It is done as a
