@@ -3,13 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,9 +16,7 @@ import (
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 	"cordon/gateway/handover"
-	"cordon/policy"
 	"cordon/policy/access"
-	"cordon/policy/rego"
 )
 
 // LedgerFile is where what operators permit and forbid for a time is kept, in gateway.state.
@@ -55,12 +51,6 @@ type standing struct {
 	given  bool                          // another process has the file now
 }
 
-// note is the entry about what became of a fact.
-type note struct {
-	fact string // its id
-	audit.Entry
-}
-
 // openStanding reads the ledger of a configuration. What it holds is not advanced yet.
 func openStanding(c *config.Config, record func(audit.Entry) error, parts *Assembly, log *slog.Logger) *standing {
 	s := &standing{path: filepath.Join(c.Gateway.State, LedgerFile), record: record, parts: parts, log: log}
@@ -68,45 +58,6 @@ func openStanding(c *config.Config, record func(audit.Entry) error, parts *Assem
 	read := s.ledger
 	s.shown.Store(&read)
 	return s
-}
-
-// inForce is the policy and the devices as they are configured, which access for a time comes on top of.
-type inForce struct {
-	policy    *rego.Engine
-	candidate *rego.Engine             // of a rollout, or nil
-	devices   map[string]policy.Device // by id
-}
-
-// over is what decisions rest on when l comes on top of c.
-func (c inForce) over(l access.Ledger, damage error) (inForce, error) {
-	engine, err := c.policy.With(l.Document())
-	if err != nil {
-		return c, err
-	}
-	candidate := c.candidate
-	if candidate != nil {
-		if candidate, err = candidate.With(l.Document()); err != nil {
-			return c, err
-		}
-	}
-	devices := map[string]policy.Device{}
-	for id, d := range c.devices {
-		if d.State = l.State(id, d.State); damage != nil {
-			d.State = policy.StateQuarantined
-		}
-		devices[id] = d
-	}
-	return inForce{engine, candidate, devices}, nil
-}
-
-// configuredFacts are the devices of a configuration as policy sees them.
-func configuredFacts(c *config.Config) map[string]policy.Device {
-	devices := map[string]policy.Device{}
-	for i := range c.Devices {
-		d := DeviceFacts(&c.Devices[i])
-		devices[d.ID] = d
-	}
-	return devices
 }
 
 // changed is what a change of the ledger did.
@@ -309,65 +260,6 @@ func (s *standing) follow(ctx context.Context) {
 		case <-time.After(s.advance(time.Now())):
 		}
 	}
-}
-
-// eventNotes are those of what the clock began and ended.
-func eventNotes(events []access.Event) (list []note) {
-	for _, e := range events {
-		f := &e.Fact
-		switch {
-		case e.Overdue:
-			n := noteOf(f, fmt.Sprintf("has not been reviewed since %s", f.From.UTC().Format(time.RFC3339)))
-			n.Kind = audit.KindBreakGlassOverdue
-			list = append(list, n)
-		case !e.Ended:
-			list = append(list, noteOf(f, "came into force"))
-		case f.Begun:
-			list = append(list, noteOf(f, "ended by itself"))
-		default:
-			list = append(list, noteOf(f, "ended before it came into force"))
-		}
-	}
-	return list
-}
-
-// noteOf says of a fact its id, what became of it, and what it says.
-func noteOf(f *access.Fact, what string) note {
-	kind := map[access.Kind]audit.Kind{access.Grant: audit.KindGrant, access.Maintenance: audit.KindWindow, access.Learning: audit.KindWindow, access.Quarantine: audit.KindQuarantine}[f.Kind]
-	switch {
-	case f.Kind == access.Quarantine && f.Phase() == access.Over:
-		kind = audit.KindRelease
-	case f.Kind == access.Emergency && f.Phase() == access.Over:
-		kind = audit.KindBreakGlassClosed
-	case f.Kind == access.Emergency:
-		kind = audit.KindBreakGlassOpened
-	}
-	return note{f.ID, audit.Entry{Kind: kind, Note: fmt.Sprintf("%s %s: %s", f.ID, what, f)}}
-}
-
-// madeNote says that an operator has made a fact.
-func madeNote(f *access.Fact) note {
-	words := []string{"from " + f.From.UTC().Format(time.RFC3339), "until released"}
-	if !f.Until.IsZero() {
-		words[1] = "until " + f.Until.UTC().Format(time.RFC3339)
-	}
-	words = append(words, "reason: "+f.Reason)
-	if f.Sponsor != "" {
-		words = append(words, "sponsor "+f.Sponsor)
-	}
-	if f.Proof != "" {
-		words = append(words, f.Proof, "review due "+f.ReviewBy().UTC().Format(time.RFC3339))
-	}
-	n := noteOf(f, "made by "+f.By)
-	n.Note += ", " + strings.Join(words, ", ")
-	return n
-}
-
-// endedNote says that an operator has ended a fact.
-func endedNote(f *access.Fact) note {
-	n := noteOf(f, "ended by "+f.EndedBy)
-	n.Note += ", reason: " + f.EndedReason
-	return n
 }
 
 // RecordIn makes an entry within the time that a change of access has.
