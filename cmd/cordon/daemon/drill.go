@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -89,24 +88,10 @@ func (a *Assembly) answerDrill(ctx context.Context, by string, asked json.RawMes
 
 // rehearse is openSigned up to where it would count, and asks the policy what would come of it.
 func (m *emergencies) rehearse(ctx context.Context, s *signed.Words, now time.Time) (*access.Fact, error) {
-	var o Opening
-	if err := signed.Read(s.Words, &o); err != nil {
-		return nil, err
-	}
-	id, err := m.verifier.Accept(&s.Statement, PurposeDrill, sha256.Sum256(s.Words))
-	if err != nil {
-		return nil, signed.Refused(err)
-	}
-	b := &m.config.BreakGlass
-	if err := person(id, "break_glass.roles and break_glass.groups", b.Roles, b.Groups); err != nil {
-		return nil, err
-	}
-	f, err := m.fact(&o, now)
+	f, id, err := m.signedFor(PurposeDrill, s, now)
 	if err != nil {
 		return nil, err
 	}
-	f.Subject = id.Kind + "/" + id.ID
-	f.By, f.Proof = f.Subject, "statement sha256:"+signed.Digest(s.Words)
 	m.standing.mu.Lock()
 	defer m.standing.mu.Unlock()
 	next, _, _, err := m.made(m.standing.ledger, f, now)

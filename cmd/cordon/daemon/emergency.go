@@ -136,25 +136,32 @@ func (m *emergencies) refused(r *EmergencyRequest, by string, why error) {
 
 // openSigned opens a device for whoever signed that.
 func (m *emergencies) openSigned(s *signed.Words, now time.Time) (answer EmergencyAnswer, err error) {
-	var o Opening
-	if err := signed.Read(s.Words, &o); err != nil {
+	f, _, err := m.signedFor(PurposeOpen, s, now)
+	if err != nil {
 		return answer, err
 	}
-	id, err := m.verifier.Accept(&s.Statement, PurposeOpen, sha256.Sum256(s.Words))
-	if err != nil {
-		return answer, signed.Refused(err)
+	return m.open(f, now)
+}
+
+// signedFor is the emergency that somebody asks for by what they signed for a purpose, and who that is.
+func (m *emergencies) signedFor(purpose string, s *signed.Words, now time.Time) (f access.Fact, id *certs.Identity, err error) {
+	var o Opening
+	if err := signed.Read(s.Words, &o); err != nil {
+		return f, nil, err
+	}
+	if id, err = m.verifier.Accept(&s.Statement, purpose, sha256.Sum256(s.Words)); err != nil {
+		return f, nil, signed.Refused(err)
 	}
 	b := &m.config.BreakGlass
 	if err := person(id, "break_glass.roles and break_glass.groups", b.Roles, b.Groups); err != nil {
-		return answer, err
+		return f, nil, err
 	}
-	f, err := m.fact(&o, now)
-	if err != nil {
-		return answer, err
+	if f, err = m.fact(&o, now); err != nil {
+		return f, nil, err
 	}
 	f.Subject = id.Kind + "/" + id.ID
 	f.By, f.Proof = f.Subject, "statement sha256:"+signed.Digest(s.Words)
-	return m.open(f, now)
+	return f, id, nil
 }
 
 // fact is the emergency that o asks for, but for whom.
