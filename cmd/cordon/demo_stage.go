@@ -17,11 +17,9 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/daemon"
-	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/home"
 	"cordon/deploy/demo"
 	"cordon/gateway/audit"
-	"cordon/policy/rego"
 )
 
 // stage is the demo's gateway and those who visit it.
@@ -39,24 +37,11 @@ type stage struct {
 func (a *app) setStage(ctx context.Context, dir string, devices map[string]string) (*stage, error) {
 	const name, domain = "demo-ward", "ward.demo"
 	s := &stage{dir: dir, visits: map[string]string{}, badges: map[string]*tls.Config{}, outcome: map[demo.Outcome]int{}}
-	text, err := config.Initial(name, domain, "state")
+	_, file, err := home.Init(dir, name, domain, "state")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(filepath.Join(dir, "state"), 0o700); err != nil {
-		return nil, err
-	}
-	if err := ca.Init(filepath.Join(dir, "state", home.CADir), ca.Config{TrustDomain: domain, Name: "Demo Ward"}); err != nil {
-		return nil, err
-	}
-	if err := rego.WriteShipped(filepath.Join(dir, "policy")); err != nil {
-		return nil, err
-	}
 	if err := bindAETitles(filepath.Join(dir, "policy", "data.yaml")); err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, config.FileName)
-	if err := disk.Create(file, text, 0o644); err != nil {
 		return nil, err
 	}
 	for _, d := range demo.Devices() {
