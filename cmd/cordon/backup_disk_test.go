@@ -112,7 +112,7 @@ func restoredForUser(t *testing.T, cordon string) {
 			t.Fatal(err)
 		}
 	}
-	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "backup.user") {
+	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "state.user") {
 		t.Errorf("where nothing runs, root's backup exits with %d: %s", out.code, out.stderr)
 	}
 	out := t.TempDir()

@@ -65,7 +65,7 @@ var imports = []struct{ from, may, because string }{
 	{"cmd/cordon/signed", "certs cmd/cordon/exit", "words and who says them, whatever they are about"},
 	{"cmd/cordon/envelope", "cmd/cordon/disk cmd/cordon/exit", "codes, whatever they open"},
 	{"cmd/cordon/control", "cmd/cordon/exit golang.org/x/sys/...", "verbs, whatever they do"},
-	{"cmd/cordon/home", "certs/ca cmd/cordon/config cmd/cordon/disk cmd/cordon/exit gateway/audit policy/rego", "opens what is there, runs nothing"},
+	{"cmd/cordon/home", "certs/ca cmd/cordon/config cmd/cordon/control cmd/cordon/disk cmd/cordon/exit gateway/audit policy/rego", "opens what is there, runs nothing"},
 	{"cmd/cordon/keeper", "cmd/cordon/config gateway/segment golang.org/x/sys/...", "the segment helper: it links neither OPA nor the CA"},
 	{"cmd/cordon/revision", "certs cmd/cordon/config cmd/cordon/disk cmd/cordon/exit cmd/cordon/signed gateway/audit policy policy/rego policy/rollout golang.org/x/sys/...",
 		"which policy decides: it knows no gateway"},

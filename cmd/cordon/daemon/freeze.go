@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -90,28 +89,12 @@ func Freeze(ctx context.Context, c *config.Config, q *FreezeRequest, quiet *slog
 	if !errors.Is(err, control.ErrNoGateway) {
 		return f, err
 	}
-	if err := ownState(c); err != nil {
-		return nil, err
-	}
 	log, err := home.OpenLog(c, quiet)
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
 	f, err = freeze(c, log, q, control.Operator())
 	return f, errors.Join(err, log.Close())
-}
-
-// ownState wants root not to write files that the gateway's own user could not read afterwards.
-func ownState(c *config.Config) error {
-	info, err := os.Stat(c.Gateway.State)
-	if err != nil {
-		return err
-	}
-	if s, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && s.Uid != 0 {
-		return exit.Error{Code: "backup.user", Exit: exit.Usage, Message: fmt.Sprintf("no gateway runs, and its state belongs to %s: what root writes there %[1]s could not read", control.UserName(int(s.Uid))),
-			Try: []string{fmt.Sprintf("sudo -u %s cordon backup …, with a FILE where %[1]s may write", control.UserName(int(s.Uid))), "start the gateway first"}}
-	}
-	return nil
 }
 
 // freeze makes the entry, and the folder. The caller keeps others from changing gateway.state.

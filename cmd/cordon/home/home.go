@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
 )
@@ -36,9 +39,27 @@ func OpenAuthority(c *config.Config) (*ca.Authority, error) {
 	return authority, err
 }
 
-// OpenLog opens the log for writing, where no gateway does.
+// OpenLog opens the log for writing, where no gateway does: whoever changes something in gateway.state does so first. Root may
+// not where another user runs the gateway, an exit.Error with code state.user.
 func OpenLog(c *config.Config, log *slog.Logger) (*audit.Log, error) {
+	if err := ownState(c); err != nil {
+		return nil, err
+	}
 	return audit.Open(LogConfig(c, log))
+}
+
+// ownState wants root not to write files that the gateway's own user could not read afterwards.
+func ownState(c *config.Config) error {
+	info, err := os.Stat(c.Gateway.State)
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && s.Uid != 0 {
+		owner := control.UserName(int(s.Uid))
+		return exit.Error{Code: "state.user", Exit: exit.Usage, Message: fmt.Sprintf("%s belongs to %s: what root writes there %[2]s could not read", c.Gateway.State, owner),
+			Try: []string{"start the gateway first, and repeat it", fmt.Sprintf("sudo -u %s cordon …, with files where %[1]s may write", owner)}}
+	}
+	return nil
 }
 
 // LogConfig is how the log of a configuration is opened. Its writer may add to it.

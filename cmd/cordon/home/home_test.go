@@ -2,6 +2,7 @@ package home
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,4 +57,36 @@ func TestOpenAuthority(t *testing.T) {
 	if _, err := OpenAuthority(&other); exit.Errors(err)[0].Code != "ca.missing" {
 		t.Errorf("where there is none: %v", err)
 	}
+}
+
+// Root writes nothing that the gateway's own user could not read afterwards.
+func TestOpenLogAsRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CORDON_PEERS") == "required" {
+			t.Fatal("only root can give files away")
+		}
+		t.Skip("only root can give files away")
+	}
+	c, _, err := Init(filepath.Join(t.TempDir(), "gw"), "west", "ward.example", "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	if err := os.Chown(c.Gateway.State, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenLog(c, quiet); err == nil || exit.Errors(err)[0].Code != "state.user" {
+		t.Errorf("where another user runs the gateway: %v", err)
+	}
+	if _, err := os.Lstat(c.Audit.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log was begun: %v", err)
+	}
+	if err := os.Chown(c.Gateway.State, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	log, err := OpenLog(c, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Close()
 }
