@@ -38,7 +38,8 @@ func (s *session) lastWord(f *flip) policy.Decision {
 	if d := s.gateway.decide(s.gateway.grounds.Load(), s.route, &s.request); !d.Allow {
 		return d
 	}
-	return policy.Decision{Reason: "the session is not permitted any more: " + f.decision.Reason, Cause: f.decision.Cause}
+	on := f.decision // what the session ends for, whatever has come into force since
+	return policy.Decision{Reason: "the session is not permitted any more: " + on.Reason, Revision: on.Revision, Data: on.Data, Cause: on.Cause}
 }
 
 // farewellEvery is how often a session that has to end looks whether it can.

@@ -672,3 +672,22 @@ func TestWithdrawnCause(t *testing.T) {
 		t.Errorf("cause = %v", err)
 	}
 }
+
+// What still arrives for a session that has to end is refused for what ended it, by the policy that did, whatever has come into
+// force since.
+func TestLastWord(t *testing.T) {
+	w := newWard(t, wardConfig{})
+	w.gateway.Replace(without("nobody"), nil)
+	s := &session{gateway: w.gateway, route: &w.gateway.Routes[0]}
+	was := policy.Decision{Reason: "no rule allows it", Revision: "sha256:was", Data: "sha256:then", Cause: policy.CausePolicy}
+	got := s.lastWord(&flip{session: s, decision: was})
+	if want := "the session is not permitted any more: no rule allows it"; got.Allow || got.Reason != want || got.Revision != was.Revision || got.Data != was.Data || got.Cause != was.Cause {
+		t.Errorf("got %+v", got)
+	}
+	w.gateway.Replace(decider(func(*policy.Request) policy.Decision {
+		return policy.Decision{Reason: "nothing any more", Cause: policy.CausePolicy}
+	}), nil)
+	if got := s.lastWord(&flip{session: s, decision: was}); got.Reason != "nothing any more" || got.Revision == was.Revision {
+		t.Errorf("refused by what is in force: %+v", got)
+	}
+}

@@ -107,28 +107,16 @@ func restoredForUser(t *testing.T, cordon string) {
 		}
 	}
 	own(state)
-	for dir := s.gw(); dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	passable(t, s.gw())
 	if out := s.run(t, "backup", "x.backup", "--recipients-file", "ward.pub", "--dir", s.gw()); out.code != exit.Usage || !strings.Contains(out.stderr, "state.user") {
 		t.Errorf("where nothing runs, root's backup exits with %d: %s", out.code, out.stderr)
 	}
 	out := t.TempDir()
-	for dir := out; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	passable(t, out)
 	if err := os.Lchown(out, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{filepath.Dir(s.cordon), filepath.Dir(filepath.Dir(s.cordon))} {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	passable(t, filepath.Dir(s.cordon))
 	file := filepath.Join(out, "ward.backup")
 	cmd := exec.CommandContext(t.Context(), s.cordon, "backup", file, "--recipients-file", s.path("ward.pub"), "--dir", s.gw())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,5 +54,15 @@ func twoUsers(t *testing.T) {
 	}
 	if fields := strings.Fields(string(text)); len(fields) == 3 && fields[2] == "1" {
 		noPeer(t, "root: in a user namespace there is one user")
+	}
+}
+
+// passable lets other users through to a directory of the test's own. What is above those is not the test's to change.
+func passable(t *testing.T, dir string) {
+	t.Helper()
+	for ; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

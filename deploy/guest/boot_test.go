@@ -37,7 +37,8 @@ func tellBootOrder(t *testing.T, g *machine) {
 // ready waits until the gateway listens and its segment is as it should be.
 func (g *machine) ready(t *testing.T) {
 	t.Helper()
-	g.sh(t, "until ss -ltn | grep -q 10.1.0.1:12575; do sleep 0.5; done; until cordon segment findings -q -c /etc/cordon/cordon.yaml; do sleep 0.5; done")
+	g.until(t, "ss -ltn | grep -q 10.1.0.1:12575")
+	g.until(t, "cordon segment findings -q -c /etc/cordon/cordon.yaml")
 }
 
 // ordered wants the guard to have been there before anything configures a network.

@@ -171,7 +171,7 @@ func (g *machine) up(t *testing.T) {
 	if err := g.Booted(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, g.Console())
 	}
-	g.sh(t, `until s=$(systemctl is-system-running 2>/dev/null); [ "$s" = running ] || [ "$s" = degraded ]; do sleep 0.5; done`)
+	g.until(t, `s=$(systemctl is-system-running); [ "$s" = running ] || [ "$s" = degraded ]`)
 	if failed := g.sh(t, "systemctl --failed --no-legend"); failed != "" {
 		t.Errorf("units failed:\n%s\n%s", failed, g.sh(t, "journalctl -b -p warning --no-pager -n 50"))
 	}
@@ -203,6 +203,21 @@ func (g *machine) sh(t *testing.T, script string) string {
 		t.Fatalf("in the guest, %s: exit code %d\n%s%s", script, o.Code, o.Stdout, o.Stderr)
 	}
 	return o.Stdout
+}
+
+// until runs a script again and again until it succeeds. The host does the waiting: while a guest starts, neither its clock
+// nor what runs in it is to be relied upon.
+func (g *machine) until(t *testing.T, script string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(500 * time.Millisecond) {
+		o := g.run(t, "bash", "-euc", script)
+		if o.Code == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("in the guest, %s: exit code %d\n%s%s", script, o.Code, o.Stdout, o.Stderr)
+		}
+	}
 }
 
 // write writes a file in the guest.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -89,6 +90,9 @@ func run(r guest.Request, say func(guest.Answer)) guest.Outcome {
 	err := c.Run()
 	if c.ProcessState == nil {
 		return guest.Outcome{Code: -1, Stderr: err.Error()}
+	}
+	if c.ProcessState.ExitCode() < 0 {
+		fmt.Fprintf(&stderr, "%s: %v\n", r.Run[0], err) // by which signal it ended
 	}
 	return guest.Outcome{Code: c.ProcessState.ExitCode(), Stdout: cut(&stdout), Stderr: cut(&stderr)}
 }
