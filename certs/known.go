@@ -2,7 +2,7 @@ package certs
 
 import "sync"
 
-// maxKnown bounds the leaves remembered: at some 2 KiB each, 8 MiB.
+// maxKnown bounds the leaves remembered: at some 10 KiB each with the chains above them, 40 MiB.
 const maxKnown = 4096
 
 // known remembers findings by the SHA-256 of the leaf, all of them of one epoch.

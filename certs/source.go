@@ -19,11 +19,13 @@ type Source interface {
 	// ones (a hospital's existing CA) may leave them out. foreign may be nil.
 	Roots() (own, foreign *x509.CertPool)
 
-	// Revoked reports whether a certificate that was issued by one of the roots has
-	// been taken back.
-	Revoked(leaf *x509.Certificate) bool
+	// CheckRevocation says why a chain, from a leaf to one of the roots, does not count
+	// although its signatures are good: a certificate of it has been taken back
+	// (ErrRevoked), or whoever would say so has not for too long (ErrRevocationUnknown).
+	// Its error ends with the leaf's serial number.
+	CheckRevocation(chain []*x509.Certificate) error
 
-	// Epoch grows whenever Roots or an answer of Revoked has changed. Whoever keeps a
+	// Epoch grows whenever Roots or an answer of CheckRevocation has changed. Whoever keeps a
 	// conclusion keeps the Epoch read before drawing it, and draws it anew when the
 	// number differs.
 	Epoch() uint64

@@ -108,9 +108,6 @@ func (v *Verifier) Uphold(s *Statement, purpose string, digest [32]byte) (id *Id
 		if err == nil {
 			err = within(f.notBefore, f.id.NotAfter, s.At)
 		}
-		if err == nil && v.src.Revoked(chain[0]) {
-			err = fmt.Errorf("%w: serial %s of %s", ErrRevoked, f.id.Serial, f.id.URI())
-		}
 		if err != nil {
 			return nil, err
 		}

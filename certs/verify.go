@@ -17,6 +17,9 @@ var (
 	ErrUntrusted     = errors.New("client certificate not from a trusted authority")
 	ErrRevoked       = errors.New("client certificate revoked")
 	ErrProfile       = errors.New("client certificate unlike the profile")
+
+	// The authority's list of what it has revoked is missing or over.
+	ErrRevocationUnknown = errors.New("revocation of the client certificate unknown")
 )
 
 // Verifier checks client certificates against a Source. It may be used
@@ -58,14 +61,20 @@ func (v *Verifier) Identify(cs tls.ConnectionState) (*Identity, error) {
 			return nil, err
 		}
 		v.known.put(sum, epoch, f)
+	} else if err := v.checkRevocation(f); err != nil {
+		return nil, err
 	}
 	if err := within(f.notBefore, f.id.NotAfter, now); err != nil {
 		return nil, err
 	}
-	if v.src.Revoked(leaf) {
-		return nil, fmt.Errorf("%w: serial %s of %s", ErrRevoked, f.id.Serial, f.id.URI())
-	}
 	return f.id, nil
+}
+
+func (v *Verifier) checkRevocation(f finding) error {
+	if err := v.src.CheckRevocation(f.chain); err != nil {
+		return fmt.Errorf("%w of %s", err, f.id.URI())
+	}
+	return nil
 }
 
 func within(notBefore, notAfter, now time.Time) error {
@@ -78,7 +87,9 @@ func within(notBefore, notAfter, now time.Time) error {
 	return nil
 }
 
-// verify finds a chain for the leaf, the first of peers, and reads its identity.
+// verify finds a chain for the leaf, the first of peers, that counts, and reads its
+// identity. Of several chains one is enough (RFC 5280, section 6.1): an authority that was
+// signed anew is not held up by what became of its older certificate.
 func (v *Verifier) verify(peers []*x509.Certificate, now time.Time) (finding, error) {
 	own, foreign := v.src.Roots()
 	chains, err := chainsTo(own, peers, now)
@@ -98,6 +109,9 @@ func (v *Verifier) verify(peers []*x509.Certificate, now time.Time) (finding, er
 	for _, chain := range chains {
 		var f finding
 		if f, err = spanOf(chain, id); err == nil {
+			err = v.checkRevocation(f)
+		}
+		if err == nil {
 			return f, nil
 		}
 	}
@@ -144,11 +158,12 @@ func refusal(err error) error {
 // until when.
 type finding struct {
 	id        *Identity
+	chain     []*x509.Certificate
 	notBefore time.Time
 }
 
 func spanOf(chain []*x509.Certificate, id *Identity) (finding, error) {
-	f := finding{notBefore: chain[0].NotBefore}
+	f := finding{chain: chain, notBefore: chain[0].NotBefore}
 	whole := *id
 	for _, c := range chain {
 		if err := checkKey(c); err != nil {

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -41,9 +42,17 @@ type ward struct {
 
 func (w *ward) Certificates() []*tls.Certificate             { return w.server }
 func (w *ward) Roots() (own, foreign *x509.CertPool)         { return w.own, w.foreign }
-func (w *ward) Revoked(leaf *x509.Certificate) bool          { return w.revoked[Serial(leaf.SerialNumber)] }
 func (w *ward) Epoch() uint64                                { return w.epoch.Load() }
 func (w *ward) present(leaf tls.Certificate) tls.Certificate { return with(leaf, w.middle.cert) }
+
+func (w *ward) CheckRevocation(chain []*x509.Certificate) error {
+	for _, c := range chain {
+		if w.revoked[Serial(c.SerialNumber)] {
+			return fmt.Errorf("%w: serial %s", ErrRevoked, Serial(chain[0].SerialNumber))
+		}
+	}
+	return nil
+}
 
 func newWard(t testing.TB) *ward {
 	w := &ward{own: x509.NewCertPool(), revoked: map[string]bool{}}

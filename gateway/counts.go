@@ -55,7 +55,7 @@ var verdicts = [...]struct {
 var endWords = [...]string{"closed", "idle", "stalled", "drained", "withdrawn", "inspector", "plugin", "contract", "mute", "full", "connection"}
 
 // Why handshakes are refused, see handshakeWord.
-var handshakeWords = [...]string{"no_certificate", "expired", "untrusted", "revoked", "profile", "timeout", "not_tls", "client_alert", "other"}
+var handshakeWords = [...]string{"no_certificate", "expired", "untrusted", "revoked", "revocation_unknown", "profile", "timeout", "not_tls", "client_alert", "other"}
 
 // tally is what is counted for one route.
 type tally struct {

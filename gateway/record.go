@@ -63,6 +63,8 @@ func handshakeWord(err error) string {
 		return "untrusted"
 	case errors.Is(err, certs.ErrRevoked):
 		return "revoked"
+	case errors.Is(err, certs.ErrRevocationUnknown):
+		return "revocation_unknown"
 	case errors.Is(err, certs.ErrProfile):
 		return "profile"
 	case errors.Is(err, context.DeadlineExceeded):

@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -511,10 +512,13 @@ func claimsOf(t testing.TB, roles []string) pkix.Extension {
 
 func (a *authority) Certificates() []*tls.Certificate     { return []*tls.Certificate{a.server} }
 func (a *authority) Roots() (own, foreign *x509.CertPool) { return a.pool, nil }
-func (a *authority) Revoked(leaf *x509.Certificate) bool {
+func (a *authority) CheckRevocation(chain []*x509.Certificate) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.revoked[leaf.SerialNumber.String()]
+	if a.revoked[chain[0].SerialNumber.String()] {
+		return fmt.Errorf("%w: serial %s", certs.ErrRevoked, certs.Serial(chain[0].SerialNumber))
+	}
+	return nil
 }
 func (a *authority) Epoch() uint64 { a.mu.Lock(); defer a.mu.Unlock(); return a.epoch }
 func (a *authority) revoke(serial *big.Int) {

@@ -31,9 +31,13 @@ type SourceConfig struct {
 	// carry no roles the subject has none. "" for none.
 	TrustFile string
 
-	// Tried is told how each renewal of the gateway's certificates went, of the revocation list and the
-	// trust file when one of them cannot be followed any more, and with nil when both can again; nil:
-	// nobody is. It must return at once.
+	// CRLFile holds what the authorities of TrustFile have revoked: in PEM, a list of each, or one list
+	// in DER. Clients of an authority without a list in force are refused then. "" for none: nobody asks.
+	CRLFile string
+
+	// Tried is told how each renewal of the gateway's certificates went, of the files that are followed
+	// when one of them cannot be any more, and with nil when all can again; of lists in CRLFile that are
+	// missing, over or soon will be, whenever that changes; nil: nobody is. It must return at once.
 	Tried func(what Followed, err error)
 
 	Log *slog.Logger
@@ -44,8 +48,9 @@ type Followed string
 
 // What there is to be followed.
 const (
-	Renewal Followed = "certificates" // the gateway's own certificates
-	Trust   Followed = "trust"        // the revocation list and the trust file
+	Renewal Followed = "certificates"     // the gateway's own certificates
+	Trust   Followed = "trust"            // the files with revocations and trusted authorities
+	Lists   Followed = "revocation-lists" // that every authority of the trust file has a list in force
 )
 
 // Source is a gateway's side of the authority. It implements certs.Source.
@@ -80,7 +85,7 @@ func (a *Authority) Source(ctx context.Context, c SourceConfig) (*Source, error)
 	if err := s.renew(ctx); err != nil {
 		return nil, fmt.Errorf("start authority's source: %w", err)
 	}
-	t, err := newTrust(a, c.TrustFile, c.Log, func(err error) { s.tried(Trust, err) })
+	t, err := newTrust(a, c.TrustFile, c.CRLFile, c.Log, s.tried)
 	if err != nil {
 		return nil, fmt.Errorf("start authority's source: %w", err)
 	}
@@ -96,12 +101,20 @@ func (s *Source) Roots() (own, foreign *x509.CertPool) {
 	return s.trust.own, s.trust.now().foreign
 }
 
-// Revoked reports whether leaf was issued here and taken back.
-func (s *Source) Revoked(leaf *x509.Certificate) bool {
-	return s.trust.now().revoked[certs.Serial(leaf.SerialNumber)] && bytes.Equal(leaf.RawIssuer, s.a.intermediate.RawSubject)
+// CheckRevocation looks for the leaf in this authority's own list, and for every certificate
+// of a foreign chain in the lists of CRLFile.
+func (s *Source) CheckRevocation(chain []*x509.Certificate) error {
+	k, leaf, anchor := s.trust.now(), chain[0], chain[len(chain)-1]
+	if k.revoked[certs.Serial(leaf.SerialNumber)] && bytes.Equal(leaf.RawIssuer, s.a.intermediate.RawSubject) {
+		return fmt.Errorf("%w: serial %s", certs.ErrRevoked, certs.Serial(leaf.SerialNumber))
+	}
+	if k.lists == nil || anchor.Equal(s.a.root) || anchor.Equal(s.a.intermediate) {
+		return nil
+	}
+	return k.authorities.checkRevocation(k.lists, chain, time.Now())
 }
 
-// Epoch grows when the revocation list or the trust file has changed. It looks at
+// Epoch grows when one of the files has changed, and when a list is over. It looks at
 // the files, four times a second at most.
 func (s *Source) Epoch() uint64 { return s.trust.now().epoch }
 
@@ -118,11 +131,17 @@ func (s *Source) Look() error {
 }
 
 // Ends returns when the certificates end on which the gateway rests: "server-ecdsa" and "server-rsa", which
-// Run renews, and "intermediate" and "root".
+// Run renews, and "intermediate" and "root"; with lists of other authorities, the first of them as "revocation-list".
 func (s *Source) Ends() map[string]time.Time {
 	own := s.Certificates()
-	return map[string]time.Time{"server-ecdsa": own[0].Leaf.NotAfter, "server-rsa": own[1].Leaf.NotAfter,
+	ends := map[string]time.Time{"server-ecdsa": own[0].Leaf.NotAfter, "server-rsa": own[1].Leaf.NotAfter,
 		"intermediate": s.a.intermediate.NotAfter, "root": s.a.root.NotAfter}
+	for _, l := range s.trust.now().lists {
+		if first, others := ends["revocation-list"]; !others || l.nextUpdate.Before(first) {
+			ends["revocation-list"] = l.nextUpdate
+		}
+	}
+	return ends
 }
 
 // Run renews the gateway's certificates at two thirds of their life until ctx ends.

@@ -23,14 +23,14 @@ import (
 const lookEvery = 250 * time.Millisecond
 
 // trust is whom clients may come from and whose certificates were taken back, as
-// two files say. It follows them, and only forwards: a file that has become
+// files say. It follows them, and only forwards: a file that has become
 // unreadable, forged or older than what is known is reported and not followed.
 type trust struct {
-	issuer *x509.Certificate // of our own leaves; signs the revocation list
-	own    *x509.CertPool
-	log    *slog.Logger
-	start  time.Time
-	tell   func(fault error) // whenever that is another one, or nil again
+	a     *Authority // its intermediate issues our own leaves, and signs the revocation list
+	own   *x509.CertPool
+	log   *slog.Logger
+	start time.Time
+	tell  func(what Followed, fault error) // whenever that is another one, or nil again
 
 	known atomic.Pointer[knowledge]
 	next  atomic.Int64 // nanoseconds after start at which to look again
@@ -38,7 +38,8 @@ type trust struct {
 	mu      sync.Mutex // for what follows
 	crl     watched
 	foreign watched // path "" if there is none
-	told    string  // of a fault
+	lists   listFile
+	told    map[Followed]string // of a fault
 }
 
 // knowledge is never changed, only replaced.
@@ -48,6 +49,10 @@ type knowledge struct {
 	list    []byte   // the list itself
 	revoked map[string]bool
 	foreign *x509.CertPool
+
+	authorities authorities // of the trust file
+	lists       listsByKey  // what those have revoked; nil: nobody asks for it
+	over        int         // how many of those were over when last looked at
 }
 
 // watched is a file, as it was when last followed.
@@ -57,21 +62,26 @@ type watched struct {
 	reported string // the fault last reported, so that it is said once
 }
 
-// newTrust reads both files. Here, at the start, any fault is an error.
-func newTrust(a *Authority, foreignPath string, log *slog.Logger, tell func(error)) (*trust, error) {
+// newTrust reads the files. Here, at the start, any fault is an error; that a list is over is none.
+func newTrust(a *Authority, foreignPath, listsPath string, log *slog.Logger, tell func(Followed, error)) (*trust, error) {
 	t := &trust{
-		issuer:  a.intermediate,
+		a:       a,
 		own:     x509.NewCertPool(),
 		log:     log,
 		start:   time.Now(),
 		tell:    tell,
 		crl:     watched{path: a.path(crlFile)},
 		foreign: watched{path: foreignPath},
+		lists:   listFile{watched: watched{path: listsPath}},
+		told:    map[Followed]string{},
 	}
 	t.own.AddCert(a.root)
 	// Many clients send their leaf alone ("openssl s_client -cert" does), although the file
 	// they were given holds the chain.
 	t.own.AddCert(a.intermediate)
+	if listsPath != "" && foreignPath == "" {
+		return nil, errors.New("revocation lists without trusted authorities that could have signed them")
+	}
 	k := knowledge{epoch: 1, number: new(big.Int)}
 	if _, err := t.followCRL(&k); err != nil {
 		return nil, err
@@ -79,6 +89,10 @@ func newTrust(a *Authority, foreignPath string, log *slog.Logger, tell func(erro
 	if _, err := t.followForeign(&k); err != nil {
 		return nil, err
 	}
+	if _, err := t.followLists(&k); err != nil {
+		return nil, err
+	}
+	k.over = k.lists.over(time.Now())
 	t.known.Store(&k)
 	return t, nil
 }
@@ -87,33 +101,51 @@ func newTrust(a *Authority, foreignPath string, log *slog.Logger, tell func(erro
 func (t *trust) now() *knowledge {
 	elapsed := int64(time.Since(t.start))
 	due := t.next.Load()
-	if elapsed >= due && t.next.CompareAndSwap(due, elapsed+int64(lookEvery)) {
-		t.look()
+	if elapsed >= due && t.next.CompareAndSwap(due, elapsed+int64(lookEvery)) && t.mu.TryLock() { // a long list holds nobody up but its reader
+		t.follow()
+		t.mu.Unlock()
 	}
 	return t.known.Load()
 }
 
-// look follows both files as far as they can be, and returns why not further.
+// look follows the files at once, and returns why not further.
 func (t *trust) look() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.follow()
+}
+
+// follow follows the files as far as they can be, and returns why not further. t.mu is held.
+func (t *trust) follow() error {
 	k := *t.known.Load()
 	anew, fault := t.try(&t.crl, t.followCRL, &k)
-	foreign, unfollowed := t.try(&t.foreign, t.followForeign, &k)
-	if anew || foreign {
+	foreign, noForeign := t.try(&t.foreign, t.followForeign, &k)
+	lists, noLists := t.try(&t.lists.watched, t.followLists, &k)
+	now := time.Now()
+	over := k.lists.over(now) // by time alone, an answer changes
+	if anew || foreign || lists || over != k.over {
+		k.over = over
 		k.epoch++
 		t.known.Store(&k)
 	}
-	fault = errors.Join(fault, unfollowed)
+	fault = errors.Join(fault, noForeign, noLists)
+	t.report(Trust, fault)
+	if k.lists != nil {
+		t.report(Lists, errors.Join(faultsOf(k.authorities.states(k.lists), now)...))
+	}
+	return fault
+}
+
+// report tells of a fault once, and of its end.
+func (t *trust) report(what Followed, fault error) {
 	text := ""
 	if fault != nil {
 		text = fault.Error()
 	}
-	if text != t.told {
-		t.told = text
-		t.tell(fault)
+	if text != t.told[what] {
+		t.told[what] = text
+		t.tell(what, fault)
 	}
-	return fault
 }
 
 func (t *trust) try(w *watched, follow func(*knowledge) (bool, error), k *knowledge) (bool, error) {
@@ -143,7 +175,7 @@ func (t *trust) followCRL(k *knowledge) (anew bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read revocation list %q: %w", t.crl.path, err)
 	}
-	if err := list.CheckSignatureFrom(t.issuer); err != nil {
+	if err := list.CheckSignatureFrom(t.a.intermediate); err != nil {
 		return false, fmt.Errorf("read revocation list %q: not signed by this authority: %w", t.crl.path, err)
 	}
 	if bytes.Equal(list.Raw, k.list) {
@@ -170,7 +202,20 @@ func (t *trust) followForeign(k *knowledge) (anew bool, err error) {
 	if text == nil {
 		return false, err
 	}
-	pool, n := x509.NewCertPool(), 0
+	all, err := parseAuthorities(text)
+	if err != nil {
+		return false, fmt.Errorf("read trusted authorities %q: %w", t.foreign.path, err)
+	}
+	k.foreign, k.authorities, t.foreign.seen = x509.NewCertPool(), newAuthorities(all, t.a), info
+	for _, c := range all {
+		k.foreign.AddCert(c)
+	}
+	t.lists.again() // they may be by another signer now
+	return true, nil
+}
+
+// parseAuthorities reads authorities' certificates in PEM, at least one and nothing behind.
+func parseAuthorities(text []byte) (all []*x509.Certificate, err error) {
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
@@ -178,19 +223,17 @@ func (t *trust) followForeign(k *knowledge) (anew bool, err error) {
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if block.Type != "CERTIFICATE" || err != nil {
-			return false, fmt.Errorf("read trusted authorities %q: block %d is no certificate", t.foreign.path, n+1)
+			return nil, fmt.Errorf("block %d is no certificate", len(all)+1)
 		}
 		if !c.IsCA {
-			return false, fmt.Errorf("read trusted authorities %q: block %d (serial %s) is not an authority's certificate", t.foreign.path, n+1, certs.Serial(c.SerialNumber))
+			return nil, fmt.Errorf("block %d (serial %s) is not an authority's certificate", len(all)+1, certs.Serial(c.SerialNumber))
 		}
-		pool.AddCert(c)
-		n++
+		all = append(all, c)
 	}
-	if n == 0 || len(bytes.TrimSpace(text)) > 0 {
-		return false, fmt.Errorf("read trusted authorities %q: want PEM certificates and nothing else after them", t.foreign.path)
+	if len(all) == 0 || len(bytes.TrimSpace(text)) > 0 {
+		return nil, errors.New("want PEM certificates and nothing else after them")
 	}
-	k.foreign, t.foreign.seen = pool, info
-	return true, nil
+	return all, nil
 }
 
 // read returns the content of a file that is not the one last followed, else nil.
@@ -199,7 +242,7 @@ func (w *watched) read() ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if w.seen != nil && os.SameFile(w.seen, info) && w.seen.ModTime().Equal(info.ModTime()) && w.seen.Size() == info.Size() {
+	if w.seen != nil && unchanged(w.seen, info) {
 		return nil, nil, nil
 	}
 	text, err := readFile(w.path)
@@ -210,4 +253,8 @@ func (w *watched) read() ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	return text, info, nil
+}
+
+func unchanged(was, is fs.FileInfo) bool {
+	return os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
 }

@@ -107,7 +107,7 @@ func (a *app) readOnce(c *config.Config) ([]sourceFile, error) {
 // programs: those are installed.
 func namedFiles(c *config.Config) (files []string) {
 	b, w := &c.Policy.Bundle, &c.Alarms.Webhook
-	for _, file := range []string{c.Identity.CA.TrustFile, b.Key, b.Signer, b.TrustFile, b.Certificate, b.CertificateKey, w.SecretFile, w.TrustFile} {
+	for _, file := range []string{c.Identity.CA.TrustFile, c.Identity.CA.CRLFile, b.Key, b.Signer, b.TrustFile, b.Certificate, b.CertificateKey, w.SecretFile, w.TrustFile} {
 		if file != "" {
 			files = append(files, file)
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cordon/certs/ca"
 	"cordon/cmd/cordon/home"
 )
 
@@ -33,6 +34,7 @@ func lookAtAuthority(_ context.Context, x *examination) {
 	}
 	if file := x.config.Identity.CA.TrustFile; file != "" {
 		x.trusted(file, now)
+		x.revocationLists(authority, now)
 	}
 	if _, err := os.Stat(filepath.Join(x.config.Gateway.State, home.CADir, "root.key")); err == nil {
 		x.find("low", "authority", "root.key lies beside the intermediate", "move it to a safe place; daily work does not need it")
@@ -50,6 +52,24 @@ func (x *examination) trusted(file string, now time.Time) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
 			x.ends("authority", fmt.Sprintf("%.80q in %s", c.Subject.CommonName, filepath.Base(file)), c.NotAfter, now, "ask its owner for the next one, and put it into the file beside this one")
+		}
+	}
+}
+
+// revocationLists looks at the lists of those authorities: without one in force, their clients are refused.
+func (x *examination) revocationLists(authority *ca.Authority, now time.Time) {
+	c := &x.config.Identity.CA
+	if c.CRLFile == "" {
+		return
+	}
+	states, err := authority.ListStates(c.TrustFile, c.CRLFile)
+	if err != nil {
+		x.find("high", "authority", err.Error(), "put complete lists of every authority in trust_file there; a running gateway keeps the ones it knows until they are over, a new one does not start")
+		return
+	}
+	for _, s := range states {
+		if err := s.Fault(now); err != nil {
+			x.find("high", "authority", err.Error(), "put the next list of that authority into "+c.CRLFile+"; the gateway follows the file")
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (p *restorePlan) parse(x *examined) (*config.Config, error) {
 		return nil, fmt.Errorf("the configuration in the backup: %w", err)
 	}
 	b, w := &c.Policy.Bundle, &c.Alarms.Webhook
-	for _, path := range []*string{&c.Gateway.State, &c.Audit.Dir, &c.Policy.Dir, &c.Identity.CA.TrustFile, &b.Key, &b.Signer, &b.TrustFile, &b.Certificate, &b.CertificateKey, &w.SecretFile, &w.TrustFile} {
+	for _, path := range []*string{&c.Gateway.State, &c.Audit.Dir, &c.Policy.Dir, &c.Identity.CA.TrustFile, &c.Identity.CA.CRLFile, &b.Key, &b.Signer, &b.TrustFile, &b.Certificate, &b.CertificateKey, &w.SecretFile, &w.TrustFile} {
 		if *path == "" {
 			continue
 		}

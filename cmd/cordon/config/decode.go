@@ -79,11 +79,16 @@ func (d *decoder) identity(n *node) Identity {
 
 func (d *decoder) ca(n *node) CA {
 	ca := CA{Mode: "embedded", LeafTTL: 8 * time.Hour}
+	var lists *node
 	d.object(n, fields{
 		"mode":       func(n *node) { ca.Mode = d.choice(n, "embedded") },
 		"leaf_ttl":   func(n *node) { ca.LeafTTL = d.duration(n, 5*time.Minute, 168*time.Hour) },
 		"trust_file": func(n *node) { ca.TrustFile = d.path(n) },
+		"crl_file":   func(n *node) { lists, ca.CRLFile = n, d.path(n) },
 	})
+	if lists != nil && ca.TrustFile == "" {
+		d.src.fault(lists.key, "config.key.missing", n.path+" has a crl_file and no trust_file", "add trust_file: FILE, with the authorities whose lists they are")
+	}
 	return ca
 }
 

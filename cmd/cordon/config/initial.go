@@ -33,6 +33,7 @@ identity:
     mode: embedded             # this gateway runs its own certificate authority
     leaf_ttl: 8h               # one shift
     # trust_file: hospital.pem # believe these roots too
+    # crl_file: hospital.crl   # what those have revoked; without it nobody asks
 
 # One entry for each device; "cordon device add" writes them:
 #   cordon device add mon-7 --dir . --class monitor/bedside --protocol hl7 \

@@ -83,7 +83,7 @@ func TestLoad(t *testing.T) {
 		Version: 1,
 		Gateway: Gateway{Name: "radiology-east", State: "testdata/var/lib/cordon", Names: []string{"gw.hospital.example"},
 			Addresses: []netip.Addr{netip.MustParseAddr("10.20.0.5"), netip.MustParseAddr("fd00::5")}},
-		Identity: Identity{TrustDomain: "ward.hospital.example", CA: CA{Mode: "embedded", LeafTTL: 12 * time.Hour, TrustFile: "/etc/ssl/hospital.pem"}},
+		Identity: Identity{TrustDomain: "ward.hospital.example", CA: CA{Mode: "embedded", LeafTTL: 12 * time.Hour, TrustFile: "/etc/ssl/hospital.pem", CRLFile: "testdata/hospital.crl"}},
 		Plugins:  []Plugin{{Protocol: "acme-pump", Path: "testdata/plugins/acme", SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
 		Segments: []Segment{{Name: "icu", Interface: Interface{Kind: "vlan", Name: "icu", Parent: "eth1", VLAN: 12},
 			Addresses: []netip.Addr{netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00::1")}, Inline: "eth0"}},

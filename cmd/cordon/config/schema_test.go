@@ -129,7 +129,7 @@ func typeSchema(t *testing.T, types map[string]*ast.StructType, expr ast.Expr) m
 	return nil
 }
 
-var hump = regexp.MustCompile(`([a-z])([A-Z])`)
+var hump = regexp.MustCompile(`([a-z]|CRL)([A-Z])`)
 
 func snake(s string) string { return strings.ToLower(hump.ReplaceAllString(s, "${1}_$2")) }
 

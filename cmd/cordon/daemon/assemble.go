@@ -94,7 +94,7 @@ func (a *Assembly) build(ctx, background context.Context, old *handover.Predeces
 	if err != nil {
 		return err
 	}
-	if a.certs, err = authority.Source(ctx, ca.SourceConfig{Names: serverNames(a.Config), TrustFile: a.Config.Identity.CA.TrustFile, Tried: a.triedCertificates, Log: log}); err != nil {
+	if a.certs, err = authority.Source(ctx, ca.SourceConfig{Names: serverNames(a.Config), TrustFile: a.Config.Identity.CA.TrustFile, CRLFile: a.Config.Identity.CA.CRLFile, Tried: a.triedCertificates, Log: log}); err != nil {
 		return err
 	}
 	a.running.Go(func() { a.certs.Run(background) })

@@ -21,6 +21,7 @@ const (
 	fromRollout       origin = "rollout"       // revisions that were submitted
 	fromRenewal       origin = origin(ca.Renewal)
 	fromTrust         origin = origin(ca.Trust)
+	fromLists         origin = origin(ca.Lists) // identity.ca.crl_file; that a list in it ends soon is a failure too
 )
 
 // sourceOutcome is how bringing in what comes from one origin went since the process began. A failure changes
@@ -46,6 +47,9 @@ func newOutcomes(c *config.Config, now time.Time) *outcomes {
 	o := &outcomes{by: map[origin]*sourceOutcome{}}
 	for _, from := range []origin{fromConfiguration, policyOrigin(c), fromRenewal, fromTrust} {
 		o.by[from] = &sourceOutcome{Source: from, OK: true, Success: now}
+	}
+	if c.Identity.CA.CRLFile != "" {
+		o.by[fromLists] = &sourceOutcome{Source: fromLists, OK: true, Success: now}
 	}
 	return o
 }

@@ -124,7 +124,7 @@ func makeStepHere(ctx context.Context, c *config.Config, s *revision.Step) (done
 	if err != nil {
 		return done, err
 	}
-	source, err := authority.Source(ctx, ca.SourceConfig{Names: serverNames(c), TrustFile: c.Identity.CA.TrustFile, Log: log})
+	source, err := authority.Source(ctx, ca.SourceConfig{Names: serverNames(c), TrustFile: c.Identity.CA.TrustFile, CRLFile: c.Identity.CA.CRLFile, Log: log})
 	if err != nil {
 		return done, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -185,8 +186,8 @@ func (o *office) revoke(t *testing.T, name string) {
 	if err := o.ca.Revoke(t.Context(), o.serial[name]); err != nil {
 		t.Fatal(err)
 	}
-	leaf := o.people[name].Leaf
-	seen := func() bool { o.source.Epoch(); return o.source.Revoked(leaf) }
+	chain := []*x509.Certificate{o.people[name].Leaf}
+	seen := func() bool { return o.source.CheckRevocation(chain) != nil }
 	for end := time.Now().Add(time.Minute); !seen(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the revocation is not seen")

@@ -63,6 +63,8 @@ func Refused(err error) error {
 		f.Try = []string{"cordon cert issue, for a new certificate"}
 	case errors.Is(err, certs.ErrRevoked):
 		f.Try = []string{"cordon cert list tells which certificates are revoked"}
+	case errors.Is(err, certs.ErrRevocationUnknown):
+		f.Try = []string{"cordon doctor tells which revocation list is missing or over", "cordon cert issue, for a certificate of the gateway's own authority"}
 	}
 	return f
 }
