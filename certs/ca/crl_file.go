@@ -17,9 +17,9 @@ import (
 	"cordon/certs"
 )
 
-// maxLists bounds the file of lists, in bytes: some 400,000 revocations. Reading one of that size
-// takes a part of the second within which a revocation ends sessions; see BenchmarkLists.
-const maxLists = 16 << 20
+// maxLists bounds the file of lists, in bytes: some 200,000 revocations. To read so much takes a quarter of
+// the second within which a revocation ends sessions, and for that long 200 MB; see BenchmarkLists.
+const maxLists = 8 << 20
 
 // listFile is the file with what foreign authorities have revoked.
 type listFile struct {
