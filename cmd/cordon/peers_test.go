@@ -103,6 +103,7 @@ func TestGateway(t *testing.T) {
 		{"metrics", tellMetrics},
 		{"container", tellContainer},
 		{"successor", tellSuccessor},
+		{"revocation lists", tellRevocationLists},
 		{"backup", tellBackup},
 		{"demo", tellDemo},
 	} {
