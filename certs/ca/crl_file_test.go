@@ -3,6 +3,7 @@ package ca
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -232,6 +233,56 @@ func TestListMissing(t *testing.T) {
 	if states, err := g.a.ListStates(g.trust, g.crl); err != nil || len(states) != 1 || states[0].Fault(time.Now()) != nil {
 		t.Errorf("looked from outside: %v, %v", states, err)
 	}
+}
+
+// An intermediate that the trust file names is good only as long as its root, which is there too, says so.
+func TestListAboveMissing(t *testing.T) {
+	root := newClinic(t, "Root", nil)
+	middle := newClinic(t, "Middle", root)
+	crossed := *middle // two that have signed each other: nobody goes round in circles
+	crossed.cert = root.sign(t, &x509.Certificate{Subject: middle.cert.Subject, IsCA: true, BasicConstraintsValid: true, KeyUsage: middle.cert.KeyUsage}, middle.key)
+	back := *root
+	back.cert = middle.sign(t, &x509.Certificate{Subject: root.cert.Subject, IsCA: true, BasicConstraintsValid: true, KeyUsage: root.cert.KeyUsage}, root.key)
+	alone, whole := middle.badge(t, "dr.kim"), middle.badge(t, "dr.abe", middle)
+	for name, trusted := range map[string][]byte{"root": certPEM(raws(middle, root)...), "circle": certPEM(raws(&crossed, &back)...)} {
+		g := newGate(t, trusted, listPEM(middle.list(t, nil)))
+		for _, b := range []tls.Certificate{alone, whole} {
+			if err := g.asks(t, b); !errors.Is(err, certs.ErrRevocationUnknown) || !strings.Contains(err.Error(), `there is no list of "Root"`) {
+				t.Errorf("%s: without a list of the root: %v", name, err)
+			}
+		}
+		g.put(t, g.crl, listPEM(middle.list(t, nil), root.list(t, nil)))
+		for _, b := range []tls.Certificate{alone, whole} {
+			if err := g.asks(t, b); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// What was refused is tried again: at once when there are other authorities, and by itself when its time has come.
+func TestListsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, other := newClinic(t, "St Elsewhere", nil), newClinic(t, "Elsewhere General", nil)
+		kim, abe := h.badge(t, "dr.kim"), h.badge(t, "dr.abe")
+		g := newGate(t, certPEM(h.cert.Raw), listPEM(h.list(t, nil)))
+		g.put(t, g.crl, listPEM(h.list(t, nil, kim.Leaf), other.list(t, nil)))
+		if err := g.asks(t, kim); err != nil || g.Look() == nil {
+			t.Errorf("with a list of a stranger: %v, %v", err, g.Look())
+		}
+		g.put(t, g.trust, certPEM(raws(h, other)...))
+		if err := g.asks(t, kim); !errors.Is(err, certs.ErrRevoked) || g.Look() != nil {
+			t.Errorf("who is no stranger any more: %v, %v", err, g.Look())
+		}
+		g.put(t, g.crl, listPEM(h.list(t, func(l *x509.RevocationList) { l.ThisUpdate = time.Now().Add(certs.StatementSkew + time.Minute) }, kim.Leaf, abe.Leaf), other.list(t, nil)))
+		if err := g.asks(t, abe); err != nil || g.Look() == nil {
+			t.Errorf("with a list to come: %v, %v", err, g.Look())
+		}
+		time.Sleep(2 * time.Minute)
+		if err := g.asks(t, abe); !errors.Is(err, certs.ErrRevoked) || g.Look() != nil {
+			t.Errorf("when it has come: %v, %v", err, g.Look())
+		}
+	})
 }
 
 // FuzzLists gives the reader any bytes. What is believed was signed by the authority, as it is.

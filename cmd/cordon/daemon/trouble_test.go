@@ -72,6 +72,21 @@ func TestTriedCertificates(t *testing.T) {
 	}
 }
 
+// Of revocation lists each change is told: that one ends soon is no reason to keep silent of its end.
+func TestTriedLists(t *testing.T) {
+	c := &config.Config{Identity: config.Identity{CA: config.CA{TrustFile: "a", CRLFile: "b"}}}
+	a := &Assembly{troubles: make(chan trouble, maxTroubles), outcomes: newOutcomes(c, time.Now())}
+	a.triedCertificates("revocation-lists", errors.New("ends"))
+	a.triedCertificates("revocation-lists", errors.Join(errors.New("was over"), errors.New("none of another")))
+	if !a.outcomes.failed(fromLists) {
+		t.Error("the metrics know nothing of it")
+	}
+	a.triedCertificates("revocation-lists", nil)
+	if got := strings.Join(a.told(), " "); got != "certificates! certificates! certificates" || a.outcomes.failed(fromLists) {
+		t.Errorf("%s is told", got)
+	}
+}
+
 // What does not come from where the configuration says is not counted, nor what a person asks for in vain.
 func TestOutcomes(t *testing.T) {
 	a := &Assembly{outcomes: newOutcomes(&config.Config{}, time.Now())}
