@@ -251,14 +251,24 @@ func (s ListState) Fault(now time.Time) error {
 	return nil
 }
 
-func faultsOf(states []ListState, now time.Time) (faults []error) {
+// maxFaults of lists are told at a time: it becomes an entry.
+const maxFaults = 8
+
+func faultOf(states []ListState, now time.Time) error {
+	var faults []error
 	for _, s := range states {
-		faults = append(faults, s.Fault(now))
+		if err := s.Fault(now); err != nil {
+			faults = append(faults, err)
+		}
 	}
-	return faults
+	if more := len(faults) - maxFaults; more > 0 {
+		faults = append(faults[:maxFaults], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(faults...)
 }
 
-// ListStates reads the two files of a SourceConfig as a start would.
+// ListStates reads the two files of a SourceConfig as a start would, and says of every authority how it is with
+// its list. Without a crlFile it reads the other, and has nothing to say.
 func (a *Authority) ListStates(trustFile, crlFile string) ([]ListState, error) {
 	text, err := readFile(trustFile)
 	if err != nil {
@@ -267,6 +277,9 @@ func (a *Authority) ListStates(trustFile, crlFile string) ([]ListState, error) {
 	all, err := parseAuthorities(text)
 	if err != nil {
 		return nil, fmt.Errorf("read trusted authorities %q: %w", trustFile, err)
+	}
+	if crlFile == "" {
+		return nil, nil
 	}
 	if text, err = readFile(crlFile); err != nil {
 		return nil, err

@@ -260,6 +260,14 @@ func TestListAboveMissing(t *testing.T) {
 	}
 }
 
+// Of many faults some are told.
+func TestFaultsBounded(t *testing.T) {
+	states := make([]ListState, maxFaults+3)
+	if text := faultOf(states, time.Now()).Error(); strings.Count(text, "\n") != maxFaults || !strings.HasSuffix(text, "and 3 more") {
+		t.Errorf("told %s", text)
+	}
+}
+
 // What was refused is tried again: at once when there are other authorities, and by itself when its time has come.
 func TestListsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,8 +4,8 @@
 // them back, and is the gateway's certs.Source.
 //
 // Read init.go for what is on disk, authority.go for how the embedded authority is
-// opened, issue.go, revoke.go and list.go for what is done with it, source.go and
-// trust.go for the side that lives in the gateway.
+// opened, issue.go, revoke.go and list.go for what is done with it, source.go,
+// trust.go, crl_file.go and foreign.go for the side that lives in the gateway.
 //
 // The authority is opened for one piece of work at a time and closed again, so that
 // the daemon and the command line share it. It listens nowhere, and there is no
@@ -14,6 +14,9 @@
 // What it does not defend: who can read the directory can issue any identity of the
 // trust domain, and no other, for the intermediate is constrained to it. Nothing
 // needs root.key in daily work; keep it elsewhere. Neither root nor intermediate is
-// ever renewed. Certificates of a foreign authority cannot be revoked here: its
-// revocation lists are not read, so withdraw such subjects in the policy's data.
+// ever renewed. Certificates of a foreign authority cannot be revoked here. What it has
+// revoked is known as of the lists in CRLFile (crl_file.go, foreign.go) and not at all
+// without them: complete lists, signed by the authority itself, and neither delta, partial
+// nor indirect ones nor OCSP. That a list is older than the last is known only as long as
+// the process lives. The certificates of servers that devices call are not looked for in lists.
 package ca

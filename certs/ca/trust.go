@@ -131,7 +131,7 @@ func (t *trust) follow() error {
 	fault = errors.Join(fault, noForeign, noLists)
 	t.report(Trust, fault)
 	if k.lists != nil {
-		t.report(Lists, errors.Join(faultsOf(k.authorities.states(k.lists), now)...))
+		t.report(Lists, faultOf(k.authorities.states(k.lists), now))
 	}
 	return fault
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/home"
@@ -60,9 +62,15 @@ func (a *app) check(ctx context.Context) error {
 		return cannot("check", err)
 	}
 	report.Policy, report.Data = engine.Revision(), engine.Data()
-	if _, err := home.OpenAuthority(c); err != nil {
+	authority, err := home.OpenAuthority(c)
+	if err != nil {
 		return cannot("check", err)
 	}
+	foreign, err := foreignFaults(authority, c)
+	if err != nil {
+		return cannot("check", err)
+	}
+	report.Warnings = append(report.Warnings, foreign...)
 	if report.Plugins, err = daemon.TryPlugins(ctx, c); err != nil {
 		return cannot("check", err)
 	}
@@ -92,6 +100,21 @@ func (a *app) check(ctx context.Context) error {
 	fmt.Fprintf(a.stdout, "ok: %d device(s), policy %.19s %s, %d plugin(s), audit log %s\n",
 		report.Devices, report.Policy, tests, len(report.Plugins), report.Audit)
 	return nil
+}
+
+// foreignFaults says whose clients are refused, or soon will be, for want of a revocation list. That the files cannot
+// be read is an error: it keeps a gateway from starting.
+func foreignFaults(authority *ca.Authority, c *config.Config) (faults []string, err error) {
+	if c.Identity.CA.TrustFile == "" {
+		return nil, nil
+	}
+	states, err := authority.ListStates(c.Identity.CA.TrustFile, c.Identity.CA.CRLFile)
+	for _, s := range states {
+		if fault := s.Fault(time.Now()); fault != nil {
+			faults = append(faults, fault.Error())
+		}
+	}
+	return faults, err
 }
 
 // lookAtLog says in what state the audit log is, without becoming its writer.

@@ -127,6 +127,9 @@ func tellRevocationLists(t *testing.T, cordon string) {
 	if out := s.run(t, "doctor", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stdout, "whole PEM blocks of 1") {
 		t.Errorf("with half a list, doctor exits with %d: %s", out.code, out.stdout)
 	}
+	if out := s.run(t, "check", "-c", s.path("gw/cordon.yaml")); out.code == exit.Done || !strings.Contains(out.stderr, "whole PEM blocks of 1") {
+		t.Errorf("with half a list, check exits with %d: %s", out.code, out.stderr)
+	}
 	enters("with half a list", "pacs", false)
 	enters("with half a list", "lab", true)
 
@@ -141,6 +144,9 @@ func tellRevocationLists(t *testing.T, cordon string) {
 	}
 	if out := s.run(t, "doctor", "--dir", s.gw()); out.code != exit.Findings || !strings.Contains(out.stdout, `the revocation list of "St Elsewhere" was over`) {
 		t.Errorf("when the list is over, doctor exits with %d: %s", out.code, out.stdout)
+	}
+	if out := s.run(t, "check", "-c", s.path("gw/cordon.yaml")); out.code != exit.Done || !strings.Contains(out.stderr, "was over") {
+		t.Errorf("when the list is over, check exits with %d: %s", out.code, out.stderr)
 	}
 	if n, err := other.Read(make([]byte, 1)); n > 0 || err == nil {
 		t.Errorf("when the list is over, a live session reads %d bytes, %v", n, err)
