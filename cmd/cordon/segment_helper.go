@@ -20,10 +20,8 @@ import (
 	"cordon/gateway/segment"
 )
 
-// Segments need CAP_NET_ADMIN, which a daemon that faces clients must not have. A second
-// process, the segment helper, has it: it sets segments up and gives the daemon sockets that
-// the configuration declares. It listens on a socket of type SOCK_SEQPACKET, one request on
-// each connection, so that neither end's restart is more than a failed request to the other.
+// How the segment helper of package keeper is started: by systemd, or by "cordon run" as root, which then gives up what
+// only the helper needs.
 
 func segmentSocketFlag(c *cobra.Command, socket *string) {
 	c.Flags().StringVar(socket, "segment-socket", keeper.DefaultSocket, "where the segment helper listens: `PATH`")
