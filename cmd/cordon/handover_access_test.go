@@ -114,7 +114,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 func (s *site) quarantineDuring(t *testing.T, d *running, at func(heir int)) (handover error) {
 	t.Helper()
 	stays, _ := s.asks(t, "engine", "A1")
-	old := d.leader()
+	old := s.leading(t)
 	asked := exec.CommandContext(t.Context(), s.cordon, "reload", "--handover", "--dir", s.gw())
 	if err := asked.Start(); err != nil {
 		t.Fatal(err)

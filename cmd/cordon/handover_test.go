@@ -203,6 +203,15 @@ func (s *site) handOver(t *testing.T, args ...string) daemon.Reloaded {
 	return done
 }
 
+// leading is the process that the gateway's commands reach: the one that has taken over, also before its line is read that it
+// is ready.
+func (s *site) leading(t *testing.T) int {
+	t.Helper()
+	var now daemon.Health
+	s.decode(t, &now, "health", "--json", "--dir", s.gw())
+	return now.PID
+}
+
 // handoversUnderLoad hands over four times in a row while clients come, go and stay.
 func handoversUnderLoad(t *testing.T, cordon string) {
 	s := newSite(t, cordon)
@@ -340,7 +349,7 @@ func heirKilled(t *testing.T, cordon string) {
 	whole := time.Since(began)
 	went, failed := 0, 0
 	for i := range 10 {
-		old := d.leader()
+		old := s.leading(t)
 		asked := exec.CommandContext(t.Context(), cordon, "reload", "--handover", "--dir", s.gw())
 		if err := asked.Start(); err != nil {
 			t.Fatal(err)
