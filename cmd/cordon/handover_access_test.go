@@ -72,7 +72,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 	whole := time.Since(began)
 	const times = 4
 	for i := range times {
-		if err := s.quarantineDuring(t, d, func(int) { time.Sleep(whole * time.Duration(i) / times) }); err != nil {
+		if err := s.quarantineDuring(t, func(int) { time.Sleep(whole * time.Duration(i) / times) }); err != nil {
 			t.Errorf("the hand-over: %v", err)
 		}
 	}
@@ -87,7 +87,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 		t.Fatal(err)
 	}
 	tries := 0
-	for ; tries < 5 && s.quarantineDuring(t, d, func(heir int) {
+	for ; tries < 5 && s.quarantineDuring(t, func(heir int) {
 		buf := make([]byte, 4096)
 		events.SetReadDeadline(time.Now().Add(time.Millisecond))
 		for err := error(nil); err == nil; { // by others, before
@@ -111,7 +111,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 
 // quarantineDuring hands over, and quarantines a device at the moment for which at waits. The
 // quarantine holds, whatever becomes of the hand-over, which is the error.
-func (s *site) quarantineDuring(t *testing.T, d *running, at func(heir int)) (handover error) {
+func (s *site) quarantineDuring(t *testing.T, at func(heir int)) (handover error) {
 	t.Helper()
 	stays, _ := s.asks(t, "engine", "A1")
 	old := s.leading(t)
