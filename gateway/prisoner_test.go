@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,6 +57,7 @@ func outsider() func(*puppet, any) bool {
 		switch f := f.(type) {
 		case wire.Notice:
 			if f.Dir == sdk.Forward && f.Arrived > read {
+				stolen.look(f.Window)
 				data := stolen.memory[read:f.Arrived] // the test says less than a window
 				result = try(string(data[:len(data)-1]), data)
 				latest++
@@ -70,10 +73,36 @@ func outsider() func(*puppet, any) bool {
 	}
 }
 
-// stolen is the window of an outsider that kept the descriptor. Its process has no other.
-var stolen struct {
+// stolen are the windows of an outsider that kept their descriptors: both directions of
+// its session may have one. memory and fd are of the one it was shown last.
+var stolen loot
+
+type loot struct {
 	memory []byte
 	fd     int
+
+	mu  sync.Mutex
+	fds map[uint32]int // by window
+}
+
+func (l *loot) keep(window uint32, fd int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fds == nil {
+		l.fds = map[uint32]int{}
+	}
+	l.fds[window] = fd
+}
+
+// look maps window, which has no bytes where it is not mapped.
+func (l *loot) look(window uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fd, known := l.fds[window]
+	if known && (l.memory == nil || l.fd != fd) {
+		l.fd = fd
+		l.memory, _ = unix.Mmap(fd, 0, sdk.WindowSize, unix.PROT_READ, unix.MAP_SHARED)
+	}
 }
 
 func stealWindow(p *puppet) error {
@@ -90,12 +119,7 @@ func stealWindow(p *puppet) error {
 	if err != nil {
 		return err
 	}
-	if stolen.memory == nil {
-		stolen.fd = fds[0]
-		if stolen.memory, err = unix.Mmap(fds[0], 0, sdk.WindowSize, unix.PROT_READ, unix.MAP_SHARED); err != nil {
-			return err
-		}
-	}
+	stolen.keep(binary.LittleEndian.Uint32(msg), fds[0])
 	_, err = p.windows.Write(msg)
 	return err
 }

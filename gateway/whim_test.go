@@ -106,7 +106,7 @@ type whimSession struct {
 
 func newWhim() *puppet {
 	w := &whim{windows: map[uint32]*wire.Window{}, sessions: map[uint64]*whimSession{}}
-	lent := make(chan *wire.Window, 1) // a window is acknowledged before a notice speaks of it
+	lent := make(chan *wire.Window, 32) // all that startHostile allows; acknowledged before a notice speaks of one
 	return &puppet{
 		lend: func(p *puppet) error {
 			return wire.ReceiveWindow(p.windows, func(m *wire.Window) { lent <- m })
