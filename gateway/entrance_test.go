@@ -101,7 +101,9 @@ func TestTurns(t *testing.T) {
 		t.Errorf("with a policy that hangs: %v", err)
 	}
 	hangs.mu.Unlock()
-	// A loop that does not get on: its mutex is what it needs for the next client.
+	// A loop that does not get on: its mutex is what it needs for the next client, once the
+	// last one has left.
+	eventually(func() bool { return len(w.gateway.Held()) == 0 })
 	w.gateway.mu.Lock()
 	silent, err := net.Dial("tcp", w.address)
 	if err == nil {

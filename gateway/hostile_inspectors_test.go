@@ -121,12 +121,15 @@ func hostileInspectors() []hostile {
 			hostile{ends: "malformed frame"}),
 		served("inspector writes steps behind its runtime's back", func() sdk.Inspector {
 			return &misled{inspect: func(dir sdk.Direction, data []byte, out *sdk.Steps) {
+				begun := make(chan struct{})
 				go func() {
-					for {
+					out.Span(1, 1)
+					for close(begun); ; {
 						out.Span(1, 1)
 						out.Refusal(1, []byte("EVIL\n"))
 					}
 				}()
+				<-begun
 				time.Sleep(10 * time.Millisecond)
 			}}
 		}, hostile{ends: "plugin|too long|malformed|span"}),
