@@ -121,11 +121,23 @@ func newGate(t testing.TB, trusted, lists []byte) *gate {
 	g.crl = filepath.Join(filepath.Dir(g.trust), "hospital.crl")
 	g.put(t, g.trust, trusted)
 	g.put(t, g.crl, lists)
-	a := newAuthority(t, Limits{})
+	g.start(t, newAuthority(t, Limits{}))
+	return g
+}
+
+func (g *gate) start(t testing.TB, a *Authority) {
+	t.Helper()
 	g.Source = newSource(t, a, SourceConfig{TrustFile: g.trust, CRLFile: g.crl, Log: slog.New(slog.NewTextHandler(g.log, nil)),
 		Tried: func(what Followed, err error) { g.told = append(g.told, fmt.Sprint(what, ": ", err)) }})
 	g.v = certs.NewVerifier(g.Source, domain)
-	return g
+}
+
+// restarted is the gate of another process, with the same files.
+func (g *gate) restarted(t testing.TB) *gate {
+	t.Helper()
+	again := &gate{trust: g.trust, crl: g.crl, log: new(journal)}
+	again.start(t, g.a)
+	return again
 }
 
 func (g *gate) put(t testing.TB, file string, text []byte) {

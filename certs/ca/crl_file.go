@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math/big"
 	"os"
+	"slices"
 	"time"
 
 	"cordon/certs"
@@ -45,6 +46,7 @@ type list struct {
 	digest     [sha256.Size]byte
 	revoked    map[string]bool // serial numbers, big-endian
 	gone       bool            // it is not in the file any more
+	raw        []byte          // it, until it is kept; trust.mu is held
 }
 
 func (l *list) revokes(c *x509.Certificate) bool {
@@ -53,6 +55,11 @@ func (l *list) revokes(c *x509.Certificate) bool {
 
 // listsByKey are the lists by who signed them.
 type listsByKey map[signer]*list
+
+// signers are always in the same order: of two faults the same one is told, and so once.
+func (all listsByKey) signers() []signer {
+	return slices.SortedFunc(maps.Keys(all), func(a, b signer) int { return bytes.Compare(a[:], b[:]) })
+}
 
 // over counts those that do not count any more.
 func (all listsByKey) over(now time.Time) (n int) {
@@ -74,15 +81,19 @@ func (t *trust) followLists(k *knowledge) (anew bool, err error) {
 		return false, f.fault
 	}
 	text, info, err := f.read()
-	if text == nil {
-		return false, err
+	if text == nil && err == nil {
+		f.fault = nil
+		return false, nil
 	}
-	next, err := k.authorities.parseLists(text, time.Now())
+	var next listsByKey
 	if err == nil {
-		err = next.keep(k.lists)
+		next, err = k.authorities.parseLists(text, time.Now())
+	}
+	if err == nil {
+		err = t.kept.admit(next, k.lists)
 	}
 	if err != nil {
-		f.refused, f.at, f.fault = info, time.Now(), fmt.Errorf("read revocation lists %q: %w", f.path, err)
+		f.refused, f.at, f.fault = info, time.Now(), fmt.Errorf("read revocation lists %q: %w: what was known stays in use", f.path, causeOf(err))
 		return false, f.fault
 	}
 	for by, l := range k.lists {
@@ -93,21 +104,17 @@ func (t *trust) followLists(k *knowledge) (anew bool, err error) {
 		}
 	}
 	anew = !maps.EqualFunc(k.lists, next, func(a, b *list) bool { return a.digest == b.digest && a.gone == b.gone })
-	k.lists, f.seen = next, info
+	k.lists, f.seen, f.fault = next, info, nil
 	return anew, nil
 }
 
-// keep refuses lists that are older than known ones of the same signer.
-func (all listsByKey) keep(known listsByKey) error {
-	for by, l := range all {
-		was := known[by]
-		switch {
-		case was == nil:
-		case was.number != nil && (l.number == nil || l.number.Cmp(was.number) < 0):
-			return fmt.Errorf("the list of %s has number %v, older than %v, the one known", nameOf(l.issuer), l.number, was.number)
-		case l.thisUpdate.Before(was.thisUpdate):
-			return fmt.Errorf("the list of %s is of %s, older than of %s, the one known", nameOf(l.issuer), stamp(l.thisUpdate), stamp(was.thisUpdate))
-		}
+// olderThan says so, of two lists of one authority: by its number and by its time (RFC 5280, section 5.2.3 and 5.1.2.4).
+func (l *list) olderThan(was *list) error {
+	switch {
+	case was.number != nil && (l.number == nil || l.number.Cmp(was.number) < 0):
+		return fmt.Errorf("the list of %s has number %v, older than %v, the one known", nameOf(l.issuer), l.number, was.number)
+	case l.thisUpdate.Before(was.thisUpdate):
+		return fmt.Errorf("the list of %s is of %s, older than of %s, the one known", nameOf(l.issuer), stamp(l.thisUpdate), stamp(was.thisUpdate))
 	}
 	return nil
 }
@@ -147,6 +154,9 @@ func (as authorities) parseLists(text []byte, now time.Time) (listsByKey, error)
 		}
 		text = rest
 	}
+	if begun == 0 { // the page of a server that had no list, as like as not
+		return nil, fmt.Errorf("it begins with %.40q, and is no list: want PEM (%s), or one list in DER", bytes.TrimSpace(text), crlType)
+	}
 	// A block that is cut is no block to the decoder.
 	if len(all) == 0 || len(all) != begun || len(bytes.TrimSpace(text)) > 0 {
 		return nil, fmt.Errorf("%d whole PEM blocks of %d, and %d bytes behind: want lists (%s) and nothing after them", len(all), begun, len(bytes.TrimSpace(text)), crlType)
@@ -170,7 +180,7 @@ func (as authorities) parseList(der []byte, now time.Time) (signer, *list, error
 		return signer{}, nil, fmt.Errorf("of %s: %w", nameOf(parsed.RawIssuer), err)
 	}
 	l := &list{issuer: bytes.Clone(parsed.RawIssuer), number: parsed.Number, thisUpdate: parsed.ThisUpdate, nextUpdate: parsed.NextUpdate,
-		digest: sha256.Sum256(parsed.Raw), revoked: make(map[string]bool, len(parsed.RevokedCertificateEntries))}
+		digest: sha256.Sum256(parsed.Raw), raw: parsed.Raw, revoked: make(map[string]bool, len(parsed.RevokedCertificateEntries))}
 	for _, e := range parsed.RevokedCertificateEntries { // whatever the reason: what is on hold is not good now
 		l.revoked[string(e.SerialNumber.Bytes())] = true
 	}
@@ -223,74 +233,3 @@ func checkList(l *x509.RevocationList, now time.Time) error {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// ListState says until when the list counts that an authority of the trust file has made.
-type ListState struct {
-	Authority  string    // its name, quoted
-	NextUpdate time.Time // zero: there is no list of it
-	life       time.Duration
-	gone       bool
-}
-
-// notice is how long before its end a list is spoken of, at most: a quarter of its life if that is less,
-// for many an authority makes a list for a day or a week, and the next one shortly before.
-const notice = 48 * time.Hour
-
-// Fault says what is wrong with it, or soon will be; nil: nothing.
-func (s ListState) Fault(now time.Time) error {
-	switch {
-	case s.NextUpdate.IsZero():
-		return fmt.Errorf("no revocation list of %s: its certificates are refused", s.Authority)
-	case now.After(s.NextUpdate):
-		return fmt.Errorf("the revocation list of %s was over %s: its certificates are refused", s.Authority, stamp(s.NextUpdate))
-	case s.gone:
-		return fmt.Errorf("the revocation list of %s is not in the file any more: its certificates are refused from %s on, or a restart", s.Authority, stamp(s.NextUpdate))
-	case !now.Before(s.NextUpdate.Add(-min(notice, s.life/4))):
-		return fmt.Errorf("the revocation list of %s is over %s: its certificates are refused from then on", s.Authority, stamp(s.NextUpdate))
-	}
-	return nil
-}
-
-// maxFaults of lists are told at a time: it becomes an entry.
-const maxFaults = 8
-
-func faultOf(states []ListState, now time.Time) error {
-	var faults []error
-	for _, s := range states {
-		if err := s.Fault(now); err != nil {
-			faults = append(faults, err)
-		}
-	}
-	if more := len(faults) - maxFaults; more > 0 {
-		faults = append(faults[:maxFaults], fmt.Errorf("and %d more", more))
-	}
-	return errors.Join(faults...)
-}
-
-// ListStates reads the two files of a SourceConfig as a start would, and says of every authority how it is with
-// its list. Without a crlFile it reads the other, and has nothing to say.
-func (a *Authority) ListStates(trustFile, crlFile string) ([]ListState, error) {
-	text, err := readFile(trustFile)
-	if err != nil {
-		return nil, err
-	}
-	all, err := parseAuthorities(text)
-	if err != nil {
-		return nil, fmt.Errorf("read trusted authorities %q: %w", trustFile, err)
-	}
-	if crlFile == "" {
-		return nil, nil
-	}
-	if text, err = readFile(crlFile); err != nil {
-		return nil, err
-	}
-	if len(text) == 0 {
-		return nil, fmt.Errorf("read revocation lists %q: empty", crlFile)
-	}
-	as := newAuthorities(all, a)
-	lists, err := as.parseLists(text, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("read revocation lists %q: %w", crlFile, err)
-	}
-	return as.states(lists), nil
-}

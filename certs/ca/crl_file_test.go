@@ -19,8 +19,8 @@ import (
 	"cordon/certs"
 )
 
-// TestBadLists puts everything in the place of good lists that is not newer ones: those known stay in force,
-// one line is reported, and it is no start.
+// TestBadLists puts everything in the place of good lists that is not newer ones: those known stay in force, also
+// for a process that is started then, and one line is reported.
 func TestBadLists(t *testing.T) {
 	h := newClinic(t, "St Elsewhere", nil)
 	other := newClinic(t, "Elsewhere General", nil)
@@ -61,15 +61,16 @@ func TestBadLists(t *testing.T) {
 	cutInFront = append(cutInFront, listPEM(other.list(t, nil))...)
 
 	g := newGate(t, certPEM(raws(h, other, mute)...), known)
-	epoch := g.Epoch()
+	epoch, restarts := g.Epoch(), uint64(0)
 	for _, c := range []struct {
 		name string
 		text []byte
 		want string
 	}{
 		{"empty", nil, "empty"},
-		{"blank", []byte("\n"), "0 whole PEM blocks"},
-		{"garbage", []byte("no list"), "0 whole PEM blocks"},
+		{"blank", []byte("\n"), "it begins with \"\", and is no list"},
+		{"garbage", []byte("no list"), "it begins with \"no list\", and is no list"},
+		{"a page", []byte("\n<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title>"), `it begins with "<!DOCTYPE html>\n<html><head><title>502`},
 		{"a certificate", certPEM(h.cert.Raw), "block 1 is a \"CERTIFICATE\""},
 		{"cut", whole[:len(whole)-50], "1 whole PEM blocks of 2"},
 		{"the first cut", cutInFront, "1 whole PEM blocks of 2"},
@@ -111,13 +112,21 @@ func TestBadLists(t *testing.T) {
 		if n := g.log.count("not followed") - before; n != 1 {
 			t.Errorf("%s: reported %d times", c.name, n)
 		}
-		if _, err := newTrust(g.a, g.trust, g.crl, g.Source.log, func(Followed, error) {}); (err == nil) != strings.HasPrefix(c.name, "older") {
-			t.Errorf("%s: at a start, where nothing is known: %v", c.name, err)
+		again := g.restarted(t)
+		restarts++
+		if err := again.asks(t, stolen); !errors.Is(err, certs.ErrRevoked) {
+			t.Errorf("%s: the revocation is forgotten by a restart: %v", c.name, err)
+		}
+		if err := again.asks(t, good); err != nil {
+			t.Errorf("%s: after a restart another is refused: %v", c.name, err)
+		}
+		if told := strings.Join(again.told, "\n"); !strings.HasPrefix(told, "revocation-lists: read revocation lists ") || !strings.Contains(told, c.want) {
+			t.Errorf("%s: after a restart, told %q", c.name, told)
 		}
 		g.put(t, g.crl, known)
 		g.Epoch()
 	}
-	if g.Epoch() != epoch {
+	if g.Epoch() != epoch+restarts { // each makes our own list anew
 		t.Errorf("epoch %d, was %d: nothing has changed", g.Epoch(), epoch)
 	}
 	g.put(t, g.crl, listPEM(h.list(t, nil, good.Leaf, stolen.Leaf), other.list(t, nil)))
@@ -230,8 +239,8 @@ func TestListMissing(t *testing.T) {
 	if last := g.told[len(g.told)-1]; last != "revocation-lists: <nil>" {
 		t.Errorf("told %s", last)
 	}
-	if states, err := g.a.ListStates(g.trust, g.crl); err != nil || len(states) != 1 || states[0].Fault(time.Now()) != nil {
-		t.Errorf("looked from outside: %v, %v", states, err)
+	if found, err := g.a.LookAtLists(g.trust, g.crl); err != nil || len(found.Faults) > 0 || len(found.States) != 1 || found.States[0].Fault(time.Now()) != nil {
+		t.Errorf("looked from outside: %v, %v", found, err)
 	}
 }
 

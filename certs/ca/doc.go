@@ -5,7 +5,8 @@
 //
 // Read init.go for what is on disk, authority.go for how the embedded authority is
 // opened, issue.go, revoke.go and list.go for what is done with it, source.go,
-// trust.go, crl_file.go and foreign.go for the side that lives in the gateway.
+// trust.go, crl_file.go, crl_kept.go, list_state.go and foreign.go for the side that
+// lives in the gateway.
 //
 // The authority is opened for one piece of work at a time and closed again, so that
 // the daemon and the command line share it. It listens nowhere, and there is no
@@ -17,6 +18,7 @@
 // ever renewed. Certificates of a foreign authority cannot be revoked here. What it has
 // revoked is known as of the lists in CRLFile (crl_file.go, foreign.go) and not at all
 // without them: complete lists, signed by the authority itself, and neither delta, partial
-// nor indirect ones nor OCSP. That a list is older than the last is known only as long as
-// the process lives. The certificates of servers that devices call are not looked for in lists.
+// nor indirect ones nor OCSP. The last of them are kept in the directory (crl_kept.go): who
+// can write there can put older ones in their place. The certificates of servers that
+// devices call are not looked for in lists.
 package ca

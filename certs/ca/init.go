@@ -27,6 +27,7 @@ const (
 	interKey  = "intermediate.key"
 	dbFile    = "issued.db" // every certificate issued, every one revoked
 	crlFile   = "crl.pem"
+	listsDir  = "lists" // of others: the last list of each authority of the trust file
 )
 
 const caLife = 10 * 365 * 24 * time.Hour

@@ -32,12 +32,13 @@ type SourceConfig struct {
 	TrustFile string
 
 	// CRLFile holds what the authorities of TrustFile have revoked: in PEM, a list of each, or one list
-	// in DER. Clients of an authority without a list in force are refused then. "" for none: nobody asks.
+	// in DER. Clients of an authority without a list in force are refused then; that the file is missing or holds
+	// something else keeps no Source from starting, and the lists last known are kept for that. "" for none: nobody asks.
 	CRLFile string
 
 	// Tried is told how each renewal of the gateway's certificates went, of the files that are followed
-	// when one of them cannot be any more, and with nil when all can again; of lists in CRLFile that are
-	// missing, over or soon will be, whenever that changes; nil: nobody is. It must return at once.
+	// when one of them cannot be any more, and with nil when all can again; of CRLFile, and of lists in it that
+	// are missing, over or soon will be, whenever that changes; nil: nobody is. It must return at once.
 	Tried func(what Followed, err error)
 
 	Log *slog.Logger
@@ -49,8 +50,8 @@ type Followed string
 // What there is to be followed.
 const (
 	Renewal Followed = "certificates"     // the gateway's own certificates
-	Trust   Followed = "trust"            // the files with revocations and trusted authorities
-	Lists   Followed = "revocation-lists" // that every authority of the trust file has a list in force
+	Trust   Followed = "trust"            // the files with our own revocations and trusted authorities
+	Lists   Followed = "revocation-lists" // CRLFile, and that every authority of the trust file has a list in force
 )
 
 // Source is a gateway's side of the authority. It implements certs.Source.

@@ -39,6 +39,7 @@ type trust struct {
 	crl     watched
 	foreign watched // path "" if there is none
 	lists   listFile
+	kept    keptLists
 	told    map[Followed]string // of a fault
 }
 
@@ -62,8 +63,24 @@ type watched struct {
 	reported string // the fault last reported, so that it is said once
 }
 
-// newTrust reads the files. Here, at the start, any fault is an error; that a list is over is none.
+// newTrust reads the files. Here, at the start, a fault is an error; but what is wrong with the lists of others, the
+// first look tells.
 func newTrust(a *Authority, foreignPath, listsPath string, log *slog.Logger, tell func(Followed, error)) (*trust, error) {
+	t := a.watch(foreignPath, listsPath, log, tell)
+	k := knowledge{epoch: 1, number: new(big.Int)}
+	if _, err := t.followCRL(&k); err != nil {
+		return nil, err
+	}
+	if err := t.begin(&k); err != nil {
+		return nil, err
+	}
+	k.over = k.lists.over(time.Now())
+	t.known.Store(&k)
+	return t, nil
+}
+
+// watch names the files, and reads none.
+func (a *Authority) watch(foreignPath, listsPath string, log *slog.Logger, tell func(Followed, error)) *trust {
 	t := &trust{
 		a:       a,
 		own:     x509.NewCertPool(),
@@ -73,28 +90,29 @@ func newTrust(a *Authority, foreignPath, listsPath string, log *slog.Logger, tel
 		crl:     watched{path: a.path(crlFile)},
 		foreign: watched{path: foreignPath},
 		lists:   listFile{watched: watched{path: listsPath}},
+		kept:    keptLists{dir: a.path(listsDir)},
 		told:    map[Followed]string{},
 	}
 	t.own.AddCert(a.root)
 	// Many clients send their leaf alone ("openssl s_client -cert" does), although the file
 	// they were given holds the chain.
 	t.own.AddCert(a.intermediate)
-	if listsPath != "" && foreignPath == "" {
-		return nil, errors.New("revocation lists without trusted authorities that could have signed them")
+	return t
+}
+
+// begin reads the files of others for the first time. A path that was configured wrong is an error. That the lists at
+// it are missing or bad is none: whom they are about is refused, and one bad download cuts nobody else.
+func (t *trust) begin(k *knowledge) error {
+	if t.lists.path != "" && t.foreign.path == "" {
+		return errors.New("revocation lists without trusted authorities that could have signed them")
 	}
-	k := knowledge{epoch: 1, number: new(big.Int)}
-	if _, err := t.followCRL(&k); err != nil {
-		return nil, err
+	if _, err := t.followForeign(k); err != nil {
+		return err
 	}
-	if _, err := t.followForeign(&k); err != nil {
-		return nil, err
+	if _, err := t.followLists(k); errors.Is(err, errNoFile) {
+		return err
 	}
-	if _, err := t.followLists(&k); err != nil {
-		return nil, err
-	}
-	k.over = k.lists.over(time.Now())
-	t.known.Store(&k)
-	return t, nil
+	return nil
 }
 
 // now returns what is known, having looked at the files if it is time to.
@@ -128,12 +146,14 @@ func (t *trust) follow() error {
 		k.epoch++
 		t.known.Store(&k)
 	}
-	fault = errors.Join(fault, noForeign, noLists)
+	fault = errors.Join(fault, noForeign)
 	t.report(Trust, fault)
 	if k.lists != nil {
-		t.report(Lists, faultOf(k.authorities.states(k.lists), now))
+		noLists = errors.Join(noLists, t.kept.keep(k.authorities, k.lists)) // behind Store: a revocation does not wait for the disk
+		t.report(Lists, errors.Join(noLists, t.kept.lost, faultOf(k.authorities.states(k.lists), now)))
+		t.kept.lost = nil // it is not read again before the trust file changes
 	}
-	return fault
+	return errors.Join(fault, noLists)
 }
 
 // report tells of a fault once, and of its end.
@@ -210,7 +230,10 @@ func (t *trust) followForeign(k *knowledge) (anew bool, err error) {
 	for _, c := range all {
 		k.foreign.AddCert(c)
 	}
-	t.lists.again() // they may be by another signer now
+	if t.lists.path != "" {
+		k.lists = t.kept.recall(k.authorities, k.lists)
+		t.lists.again() // they may be by another signer now
+	}
 	return true, nil
 }
 
@@ -236,9 +259,15 @@ func parseAuthorities(text []byte) (all []*x509.Certificate, err error) {
 	return all, nil
 }
 
+// errNoFile is of a path that was configured wrong, and could keep a reader waiting for ever.
+var errNoFile = errors.New("want a file, and no directory, device or pipe")
+
 // read returns the content of a file that is not the one last followed, else nil.
 func (w *watched) read() ([]byte, fs.FileInfo, error) {
 	info, err := os.Stat(w.path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: w.path, Err: errNoFile}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -247,7 +276,7 @@ func (w *watched) read() ([]byte, fs.FileInfo, error) {
 	}
 	text, err := readFile(w.path)
 	if err == nil && len(text) == 0 {
-		err = errors.New("read " + w.path + ": empty")
+		err = &fs.PathError{Op: "read", Path: w.path, Err: errors.New("empty")}
 	}
 	if err != nil {
 		return nil, nil, err

@@ -96,7 +96,7 @@ func (a *app) readOnce(c *config.Config) ([]sourceFile, error) {
 		if name == "" || w.named[name] {
 			continue
 		}
-		if err := w.add(name, file); err != nil {
+		if err := w.add(name, file); err != nil && (file != c.Identity.CA.CRLFile || !errors.Is(err, fs.ErrNotExist)) { // a gateway lives without
 			return nil, err
 		}
 	}

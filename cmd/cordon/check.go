@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/daemon"
+	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
@@ -22,7 +24,10 @@ func checkCommand(a *app) *cobra.Command {
 		Use: "check", Short: "Check everything a start needs, without listening",
 		Long: `Check the configuration, compile the policy and run its tests, open the certificate
 authority, start every plugin with its settings, and look at the audit log: all that
-"cordon run" does short of listening. A running gateway is not disturbed.`,
+"cordon run" does short of listening. A running gateway is not disturbed.
+
+The exit code is 8 if all that is good and a start would still find no good revocation lists
+in identity.ca.crl_file: a gateway starts without, and refuses whom they are about.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context()) },
 	}
@@ -66,11 +71,15 @@ func (a *app) check(ctx context.Context) error {
 	if err != nil {
 		return cannot("check", err)
 	}
-	foreign, err := foreignFaults(authority, c)
+	lists, err := authority.LookAtLists(c.Identity.CA.TrustFile, c.Identity.CA.CRLFile)
 	if err != nil {
 		return cannot("check", err)
 	}
-	report.Warnings = append(report.Warnings, foreign...)
+	for _, s := range lists.States {
+		if fault := s.Fault(time.Now()); fault != nil {
+			report.Warnings = append(report.Warnings, fault.Error())
+		}
+	}
 	if report.Plugins, err = daemon.TryPlugins(ctx, c); err != nil {
 		return cannot("check", err)
 	}
@@ -88,7 +97,7 @@ func (a *app) check(ctx context.Context) error {
 		return cannot("check", err)
 	}
 	if a.json {
-		return a.object(report)
+		return errors.Join(a.object(report), unfollowed(c, lists.Faults))
 	}
 	for _, w := range report.Warnings {
 		a.remark("warning: %s", w)
@@ -99,22 +108,16 @@ func (a *app) check(ctx context.Context) error {
 	}
 	fmt.Fprintf(a.stdout, "ok: %d device(s), policy %.19s %s, %d plugin(s), audit log %s\n",
 		report.Devices, report.Policy, tests, len(report.Plugins), report.Audit)
-	return nil
+	return unfollowed(c, lists.Faults)
 }
 
-// foreignFaults says whose clients are refused, or soon will be, for want of a revocation list. That the files cannot
-// be read is an error: it keeps a gateway from starting.
-func foreignFaults(authority *ca.Authority, c *config.Config) (faults []string, err error) {
-	if c.Identity.CA.TrustFile == "" {
-		return nil, nil
+// unfollowed is a failure of what comes from outside and not of the configuration: a gateway starts all the same.
+func unfollowed(c *config.Config, faults []error) error {
+	if len(faults) == 0 {
+		return nil
 	}
-	states, err := authority.ListStates(c.Identity.CA.TrustFile, c.Identity.CA.CRLFile)
-	for _, s := range states {
-		if fault := s.Fault(time.Now()); fault != nil {
-			faults = append(faults, fault.Error())
-		}
-	}
-	return faults, err
+	return exit.Error{Code: "check.lists", Exit: exit.Findings, Message: "a gateway would start, and refuse whom it has no list for: " + strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; "),
+		Try: []string{"fetch complete lists of every authority in identity.ca.trust_file, and rename them into place as " + c.Identity.CA.CRLFile}}
 }
 
 // lookAtLog says in what state the audit log is, without becoming its writer.

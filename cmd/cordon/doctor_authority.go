@@ -62,12 +62,15 @@ func (x *examination) revocationLists(authority *ca.Authority, now time.Time) {
 	if c.CRLFile == "" {
 		return
 	}
-	states, err := authority.ListStates(c.TrustFile, c.CRLFile)
+	found, err := authority.LookAtLists(c.TrustFile, c.CRLFile)
 	if err != nil {
-		x.find("high", "authority", err.Error(), "put complete lists of every authority in trust_file there; a running gateway keeps the ones it knows until they are over, a new one does not start")
+		x.find("high", "authority", err.Error(), "cordon check shows where; a gateway does not start like this")
 		return
 	}
-	for _, s := range states {
+	for _, fault := range found.Faults {
+		x.find("high", "authority", fault.Error(), "fetch complete lists of every authority in trust_file, and rename them into place as "+c.CRLFile+"; the gateway follows the file")
+	}
+	for _, s := range found.States {
 		if err := s.Fault(now); err != nil {
 			x.find("high", "authority", err.Error(), "put the next list of that authority into "+c.CRLFile+"; the gateway follows the file")
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cordon/certs"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/revision"
@@ -78,6 +79,9 @@ func (a *app) why(ctx context.Context, code string, repair repairOptions) error 
 		if err := explain(ctx, c, &e, &out); err != nil {
 			return cannot(doing, err)
 		}
+	}
+	if strings.HasPrefix(e.Decision.Reason, certs.ErrRevocationUnknown.Error()) {
+		out.Remark = "cordon doctor says what is wrong with the lists in identity.ca.crl_file"
 	}
 	if repair.wanted {
 		if out.Repair, err = a.repair(ctx, r, c, &e, &request, repair.since); err != nil {

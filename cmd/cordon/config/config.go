@@ -78,7 +78,7 @@ type CA struct {
 	Mode      string        // Where the CA runs. Only embedded, in the gateway's own state directory. Default: embedded.
 	LeafTTL   time.Duration // How long an issued certificate is valid, 5m to 168h. Default: 8h.
 	TrustFile string        // PEM file with further roots whose client certificates are believed. Default: none.
-	CRLFile   string        // File with the revocation lists of every authority in trust_file, in PEM, or one list in DER, 8 MiB at most. Clients of an authority without a list in force are refused. Default: none, nothing those revoke is known.
+	CRLFile   string        // File with the revocation lists of every authority in trust_file, in PEM, or one list in DER, 8 MiB at most. Clients of an authority without a list in force are refused. The last good lists are kept in gateway.state, and a file that is missing or holds no lists keeps no gateway from starting. Default: none, nothing those revoke is known.
 }
 
 // Plugin is a program that inspects a protocol cordon does not know.

@@ -21,7 +21,7 @@ const (
 	fromRollout       origin = "rollout"       // revisions that were submitted
 	fromRenewal       origin = origin(ca.Renewal)
 	fromTrust         origin = origin(ca.Trust)
-	fromLists         origin = origin(ca.Lists) // identity.ca.crl_file; that a list in it ends soon is a failure too
+	fromLists         origin = origin(ca.Lists) // identity.ca.crl_file; that a list in it is missing or ends soon is a failure too
 )
 
 // sourceOutcome is how bringing in what comes from one origin went since the process began. A failure changes
@@ -42,7 +42,7 @@ type outcomes struct {
 	by map[origin]*sourceOutcome
 }
 
-// newOutcomes begins with a success of each: without it there is no start.
+// newOutcomes begins with a success of each: without it there is no start, or of lists the first look tells at once.
 func newOutcomes(c *config.Config, now time.Time) *outcomes {
 	o := &outcomes{by: map[origin]*sourceOutcome{}}
 	for _, from := range []origin{fromConfiguration, policyOrigin(c), fromRenewal, fromTrust} {

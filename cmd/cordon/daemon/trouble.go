@@ -79,13 +79,13 @@ func (a *Assembly) pluginEnded(protocol string) func(cause error, times int, pau
 }
 
 // triedCertificates tells how keeping up with certificates goes: the first failure, and that it is over.
-// Of revocation lists it tells each: first one ends soon, then nobody of that authority gets in.
+// Of revocation lists it tells each: first the file is no good or a list ends soon, then nobody of that authority gets in.
 func (a *Assembly) triedCertificates(what ca.Followed, err error) {
 	failed := a.outcomes.failed(origin(what))
 	a.outcomes.note(origin(what), err)
 	switch {
 	case err != nil && what == ca.Lists:
-		a.later(trouble{audit.Entry{Kind: kindCertificates, Note: fmt.Sprintf("%s: %s", what, strings.ReplaceAll(err.Error(), "\n", "; "))}, true})
+		a.later(trouble{audit.Entry{Kind: kindCertificates, Note: fmt.Sprintf("%s: %s; put complete lists of every authority in trust_file into %s", what, strings.ReplaceAll(err.Error(), "\n", "; "), a.Config.Identity.CA.CRLFile)}, true})
 	case err != nil && !failed:
 		a.later(trouble{audit.Entry{Kind: kindCertificates, Note: fmt.Sprintf("%s: refused, what was known before stays in use: %v", what, err)}, true})
 	case err == nil && failed:

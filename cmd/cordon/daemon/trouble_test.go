@@ -75,7 +75,7 @@ func TestTriedCertificates(t *testing.T) {
 // Of revocation lists each change is told: that one ends soon is no reason to keep silent of its end.
 func TestTriedLists(t *testing.T) {
 	c := &config.Config{Identity: config.Identity{CA: config.CA{TrustFile: "a", CRLFile: "b"}}}
-	a := &Assembly{troubles: make(chan trouble, maxTroubles), outcomes: newOutcomes(c, time.Now())}
+	a := &Assembly{Config: c, troubles: make(chan trouble, maxTroubles), outcomes: newOutcomes(c, time.Now())}
 	a.triedCertificates("revocation-lists", errors.New("ends"))
 	a.triedCertificates("revocation-lists", errors.Join(errors.New("was over"), errors.New("none of another")))
 	if !a.outcomes.failed(fromLists) {
