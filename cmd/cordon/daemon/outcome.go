@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,7 +80,7 @@ func (o *outcomes) note(from origin, err error) {
 		return
 	}
 	x.Failures++
-	x.Failure, x.Why = time.Now(), exit.Errors(err)[0].Message
+	x.Failure, x.Why = time.Now(), strings.ReplaceAll(exit.Errors(err)[0].Message, "\n", "; ")
 }
 
 // all returns them by source.

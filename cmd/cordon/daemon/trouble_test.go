@@ -78,8 +78,8 @@ func TestTriedLists(t *testing.T) {
 	a := &Assembly{Config: c, troubles: make(chan trouble, maxTroubles), outcomes: newOutcomes(c, time.Now())}
 	a.triedCertificates("revocation-lists", errors.New("ends"))
 	a.triedCertificates("revocation-lists", errors.Join(errors.New("was over"), errors.New("none of another")))
-	if !a.outcomes.failed(fromLists) {
-		t.Error("the metrics know nothing of it")
+	if o := a.outcomes.by[fromLists]; o.OK || o.Why != "was over; none of another" {
+		t.Errorf("the metrics and status know %+v", o)
 	}
 	a.triedCertificates("revocation-lists", nil)
 	if got := strings.Join(a.told(), " "); got != "certificates! certificates! certificates" || a.outcomes.failed(fromLists) {
