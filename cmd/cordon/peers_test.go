@@ -104,6 +104,7 @@ func TestGateway(t *testing.T) {
 		{"container", tellContainer},
 		{"successor", tellSuccessor},
 		{"revocation lists", tellRevocationLists},
+		{"kept policies", tellKeptPolicies},
 		{"backup", tellBackup},
 		{"demo", tellDemo},
 	} {
