@@ -69,6 +69,7 @@ func (p Plan) inline() []table {
 	nd := func(kind byte) match {
 		return all(ip6, at(network, 6, unix.IPPROTO_ICMPV6, 255), at(network, 40, kind, 0))
 	}
+	begins := func(flags uint32) match { return masked(network, flags, []byte{0x12}, []byte{0x02}) } // SYN without ACK (RFC 9293 section 3.1)
 	here, there := all(comesFrom(p.Inline), packetIs(unix.PACKET_HOST)), goesTo(p.Inline)
 
 	arriving := []rule{
@@ -85,6 +86,9 @@ func (p Plan) inline() []table {
 		{"everything else, IPv6", all(ip6, in("inline6", to6), count(), drop())},
 	}
 	leaving := []rule{
+		// Whoever has an inline listener could make it call somebody, who would take it for the device.
+		{"the gateway calls nobody", all(tcp4, in("listen4", from4, fromPort4), begins(33), count(), drop())},
+		{"the gateway calls nobody, IPv6", all(tcp6, in("listen6", from6, fromPort6), begins(53), count(), drop())},
 		{"the gateway answers clients", all(tcp4, there, in("listen4", from4, fromPort4), accept())},
 		{"the gateway answers clients, IPv6", all(tcp6, there, in("listen6", from6, fromPort6), accept())},
 		{"the gateway asks for a client's address, IPv6", all(nd(135), there, in("inline6", from6), accept())},

@@ -215,8 +215,25 @@ func (w *world) poke(client, office *tap, alive bool) (leaks []string) {
 			c.Close()
 		}
 	}
+	for _, call := range [][2]netip.AddrPort{{doorway, ap(clientAddr, 5000)}, {doorway6, ap(clientAddr6, 5000)}} {
+		w.callAs(call[0], call[1])
+	}
 	leaks = append(leaks, hostSpeaks(client.seen(), gatewaySide)...)
 	return append(leaks, hostSpeaks(office.seen(), officeSide)...)
+}
+
+// callAs begins a connection from where the gateway answers in place of a device, as who has an inline listener can,
+// once it has made that an unconnected socket again.
+func (w *world) callAs(from, to netip.AddrPort) {
+	w.t.Helper()
+	f, err := newSocket("call", familyOf(from.Addr()), unix.SOCK_STREAM, unix.IPPROTO_TCP, func(fd int) error {
+		return join(setTransparent(fd, from.Addr()), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, socketAddress(from)))
+	})
+	if err != nil {
+		return // a listener is there
+	}
+	defer f.Close()
+	unix.Connect(int(f.Fd()), socketAddress(to))
 }
 
 // lacking lists what a client does not get that it should within wait: the address, connections.

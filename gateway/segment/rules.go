@@ -91,6 +91,8 @@ func (p Plan) sets(only ...string) []*set {
 	calls6 := &set{name: "calls6", kind: services6.kind}
 	seen4 := &set{name: "seen4", kind: services4.kind} // services that see clients' own addresses
 	seen6 := &set{name: "seen6", kind: services6.kind}
+	others4 := &set{name: "others4", kind: own4.kind} // devices' own addresses
+	others6 := &set{name: "others6", kind: own6.kind}
 
 	pick := func(a netip.Addr, four, six *set) *set {
 		if a.Is4() {
@@ -104,6 +106,7 @@ func (p Plan) sets(only ...string) []*set {
 	for _, d := range p.Devices {
 		for _, a := range d.Addresses {
 			pick(a, machines4, machines6).add(d.MAC[:], address(a))
+			pick(a, others4, others6).add(address(a))
 			for _, n := range d.Ports {
 				pick(a, services4, services6).add(address(a), port(n))
 				if d.Transparent {
@@ -115,7 +118,7 @@ func (p Plan) sets(only ...string) []*set {
 			}
 		}
 	}
-	list := []*set{own4, own6, machines4, machines6, services4, services6, calls4, calls6, seen4, seen6}
+	list := []*set{own4, own6, machines4, machines6, services4, services6, calls4, calls6, seen4, seen6, others4, others6}
 	return slices.DeleteFunc(list, func(s *set) bool { return len(only) > 0 && !slices.Contains(only, s.name) })
 }
 
@@ -185,6 +188,9 @@ func (p Plan) wire() table {
 				in("machines6", etherFrom, from6), in("seen6", from6, fromPort6), accept())},
 		}, p.rest("ingress")...)},
 		{name: "egress", hook: nftables.ChainHookEgress, device: p.Interface.Name, rules: []rule{
+			// Who has a socket that speaks from any address can bind it once more: connect chooses its port.
+			{"nobody speaks as a device", all(ethertype(unix.ETH_P_IP), in("others4", from4), count(), drop())},
+			{"nobody speaks as a device, IPv6", all(ethertype(unix.ETH_P_IPV6), in("others6", from6), count(), drop())},
 			{"the gateway tells its address", all(arpReply,
 				in("own4", arpSender), in("machines4", etherTo, arpTarget), in("machines4", arpTargetMAC, arpTarget), accept())},
 			{"the gateway tells its address, IPv6", all(advertisement, in("own6", from6), in("machines6", etherTo, to6), in("own6", ndTarget), accept())},

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -148,6 +149,39 @@ func TestTransparentNamed(t *testing.T) {
 	})
 	if got, err := w.seen(deviceAddr, near, busyTime); err != nil || got != near.String() {
 		t.Errorf("beside a call: sees %q, %v", got, err)
+	}
+}
+
+// Who has a socket that speaks as a client can bind it anew, but speaks as no device.
+func TestTransparentBoundAnew(t *testing.T) {
+	w := newTransparentWorld(t)
+	other, other6 := addr("10.9.0.8"), addr("fd09::8")
+	w.plan.Devices = append(w.plan.Devices, Device{ID: "mon-8", MAC: MAC{2, 0, 0, 0, 9, 8}, Addresses: []netip.Addr{other, other6}, Ports: []uint16{servicePort}})
+	w.setup()
+	device := w.tap(w.device, "dev0")
+	heard := func(to, client, as netip.Addr) bool {
+		f, err := w.local.Dialer(context.Background(), w.plan, ap(to, servicePort), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := unix.Bind(int(f.Fd()), socketAddress(ap(as, 0))); err != nil {
+			t.Fatal(err)
+		}
+		unix.SetNonblock(int(f.Fd()), true)
+		unix.Connect(int(f.Fd()), socketAddress(ap(to, servicePort)))
+		return slices.ContainsFunc(device.seen(), func(b []byte) bool { return bytes.Contains(b, as.AsSlice()) })
+	}
+	for _, c := range []struct {
+		to, client, as netip.Addr
+		heard          bool
+	}{
+		{deviceAddr, clientAddr, addr("203.0.113.9"), true}, {deviceAddr, clientAddr, other, false}, {deviceAddr, clientAddr, deviceAddr, false},
+		{deviceAddr6, clientAddr6, addr("2001:db8::9"), true}, {deviceAddr6, clientAddr6, other6, false}, {deviceAddr6, clientAddr6, deviceAddr6, false},
+	} {
+		if got := heard(c.to, c.client, c.as); got != c.heard {
+			t.Errorf("%v is spoken to as %v: %v", c.to, c.as, got)
+		}
 	}
 }
 
