@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 )
 
 // Finding is one way in which a segment is not as isolated as its plan says.
@@ -52,6 +53,7 @@ func (l Local) Findings(ctx context.Context, p Plan) ([]Finding, error) {
 
 type examination struct {
 	plan Plan
+	held netlink.Link // in the host; nil: it is not there
 	list []Finding
 }
 
@@ -77,6 +79,7 @@ func (x *examination) host() error {
 	if err != nil {
 		return err
 	}
+	x.held = parent
 	if parent != nil {
 		if err := unused(h, parent); err != nil {
 			x.find("high", "host-address", err.Error(), "remove it: the host must not be reached there")
@@ -89,6 +92,9 @@ func (x *examination) host() error {
 			if l.Attrs().ParentIndex == parent.Attrs().Index && l.Attrs().NetNsID < 0 && l.Type() != "veth" {
 				x.find("high", "host-sibling", fmt.Sprintf("the host has %s (%s) on %s", l.Attrs().Name, l.Type(), held), "remove it, or keep it in a namespace of its own")
 			}
+		}
+		if err := x.redirections(h, parent); err != nil {
+			return err
 		}
 	}
 	if err := x.compare("host-guard", x.plan.guard(parent != nil)...); err != nil {

@@ -53,8 +53,8 @@ func tunnelFallback(kind string) bool {
 
 func (x *examination) link(l netlink.Link) {
 	a := l.Attrs()
-	if !x.plan.fits(l) {
-		x.find("high", "interface", fmt.Sprintf("%s is another %s than planned", a.Name, l.Type()), "run the setup of the segment again")
+	if !x.plan.fits(l, x.held) {
+		x.find("high", "interface", fmt.Sprintf("%s is another %s than planned, or not on %s", a.Name, l.Type(), x.plan.Interface.held()), "run the setup of the segment again")
 	}
 	if a.Flags&net.FlagUp == 0 {
 		x.find("medium", "interface-down", a.Name+" is down: no device can be reached", "run the setup of the segment again")
@@ -62,15 +62,16 @@ func (x *examination) link(l netlink.Link) {
 	if a.MasterIndex != 0 {
 		x.find("high", "bridge", fmt.Sprintf("%s is a port of interface %d", a.Name, a.MasterIndex), "take it out of the bridge or bond")
 	}
-	if a.Xdp != nil && a.Xdp.Attached {
-		x.find("high", "redirection", fmt.Sprintf("an XDP program is attached to %s; it sees frames before the filter", a.Name), "detach it")
-	}
 	if l.Type() == "veth" {
 		x.find("low", "laboratory", a.Name+" is one end of a veth: the other is on this machine", "use an interface with a wire")
 	}
 }
 
+// redirections looks for what could send frames elsewhere before a filter sees them.
 func (x *examination) redirections(h *netlink.Handle, l netlink.Link) error {
+	if a := l.Attrs(); a.Xdp != nil && a.Xdp.Attached {
+		x.find("high", "redirection", fmt.Sprintf("an XDP program is attached to %s; it sees frames before the filter", a.Name), "detach it")
+	}
 	list, err := h.QdiscList(l)
 	if err != nil {
 		return fmt.Errorf("list queueing disciplines: %w", err)

@@ -323,6 +323,11 @@ func TestFindingsHost(t *testing.T) {
 		t.Errorf("set up on an interface that the host uses: %v", err)
 	}
 	w.in(nil, func() error { return ip("addr del 10.9.0.99/24 dev seg0") })
+	w.in(nil, func() error { return tc("qdisc add dev seg0 clsact") })
+	if f := w.findings(); !slices.ContainsFunc(f, func(f Finding) bool { return f.Code == "redirection" }) {
+		t.Errorf("a traffic filter below: %v", f)
+	}
+	w.in(nil, func() error { return tc("qdisc del dev seg0 clsact") })
 	w.in(nil, func() error { return nft("flush chain netdev cordon-guard-seg0 ingress") })
 	if f := w.findings(); !slices.ContainsFunc(f, func(f Finding) bool { return f.Code == "host-guard" }) {
 		t.Errorf("a guard less: %v", f)

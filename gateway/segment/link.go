@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -70,9 +71,13 @@ func (w *work) guard() error {
 	return load(w.plan.guard(l != nil)...)
 }
 
-// unused refuses an interface that this host speaks on: closing it could lock its keeper out.
+// unused refuses an interface that this host speaks on: closing it could lock its keeper out; and one that the
+// host bridges: frames pass between its ports below every filter of ours.
 func unused(h *netlink.Handle, l netlink.Link) error {
 	name := l.Attrs().Name
+	if slices.Contains([]string{"bridge", "openvswitch"}, l.Type()) {
+		return fmt.Errorf("interface %s is a bridge, whose ports reach each other without the gateway; name the port that devices are on, and take it out of there", name)
+	}
 	if l.Attrs().MasterIndex != 0 {
 		return fmt.Errorf("interface %s is a port of a bridge or bond; take it out of there first", name)
 	}
@@ -118,8 +123,17 @@ func (w *work) quiet() error {
 // bring moves or makes the interface, unless it is there.
 func (w *work) bring() error {
 	i := w.plan.Interface
-	err := w.inSegment(func(h *netlink.Handle, l netlink.Link) error {
-		if w.plan.fits(l) {
+	h, err := routing()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	held, err := find(h, i.held())
+	if err != nil {
+		return err
+	}
+	err = w.inSegment(func(h *netlink.Handle, l netlink.Link) error {
+		if w.plan.fits(l, held) {
 			return nil
 		}
 		if i.Kind == NIC {
@@ -134,19 +148,10 @@ func (w *work) bring() error {
 		return err
 	}
 
-	h, err := routing()
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	l, err := find(h, i.held())
-	if err != nil {
-		return err
-	}
-	if l == nil {
+	if held == nil {
 		return fmt.Errorf("interface %s is neither in the host nor in the segment; is it plugged in?", i.held())
 	}
-	there := netlink.LinkAttrs{Name: i.Name, ParentIndex: l.Attrs().Index, Namespace: netlink.NsFd(w.ns.Fd())}
+	there := netlink.LinkAttrs{Name: i.Name, ParentIndex: held.Attrs().Index, Namespace: netlink.NsFd(w.ns.Fd())}
 	switch i.Kind {
 	case VLAN:
 		err = h.LinkAdd(&netlink.Vlan{LinkAttrs: there, VlanId: int(i.VLAN), VlanProtocol: netlink.VLAN_PROTOCOL_8021Q})
@@ -155,7 +160,7 @@ func (w *work) bring() error {
 		there.HardwareAddr = mac[:]
 		err = h.LinkAdd(&netlink.Macvlan{LinkAttrs: there, Mode: netlink.MACVLAN_MODE_PRIVATE})
 	default:
-		err = h.LinkSetNsFd(l, int(w.ns.Fd()))
+		err = h.LinkSetNsFd(held, int(w.ns.Fd()))
 	}
 	if err != nil {
 		return fmt.Errorf("bring %s into the segment: %w", i.Name, err)
@@ -163,14 +168,16 @@ func (w *work) bring() error {
 	return nil
 }
 
-// fits reports whether an interface is of the kind that the plan has.
-func (p Plan) fits(l netlink.Link) bool {
+// fits reports whether an interface is of the kind that the plan has, on the plan's parent: nil if the host
+// has none. By its name alone, one of a trunk that was renamed, or replaced in the plan, would stay.
+func (p Plan) fits(l, parent netlink.Link) bool {
+	on := parent != nil && l.Attrs().ParentIndex == parent.Attrs().Index
 	switch l := l.(type) {
 	case *netlink.Vlan:
-		return p.Interface.Kind == VLAN && l.VlanId == int(p.Interface.VLAN)
+		return p.Interface.Kind == VLAN && on && l.VlanId == int(p.Interface.VLAN) && l.VlanProtocol == netlink.VLAN_PROTOCOL_8021Q
 	case *netlink.Macvlan:
 		mac := p.address()
-		return p.Interface.Kind == MACVLAN && l.Mode == netlink.MACVLAN_MODE_PRIVATE && bytes.Equal(l.HardwareAddr, mac[:])
+		return p.Interface.Kind == MACVLAN && on && l.Mode == netlink.MACVLAN_MODE_PRIVATE && bytes.Equal(l.HardwareAddr, mac[:])
 	default:
 		return p.Interface.Kind == NIC
 	}

@@ -69,6 +69,9 @@ func TestSetupRefuses(t *testing.T) {
 	if err := w.local.Setup(ctx, w.plan); err == nil || !strings.Contains(err.Error(), "port of a bridge") {
 		t.Errorf("a port of a bridge: %v", err)
 	}
+	if err := w.local.Setup(ctx, plan(func(p *Plan) { p.Interface = Interface{Kind: MACVLAN, Name: "mv0", Parent: "br9"} })); err == nil || !strings.Contains(err.Error(), "br9 is a bridge") {
+		t.Errorf("a bridge: %v", err)
+	}
 	w.in(nil, func() error { return ip("link del br9") })
 
 	unlock, err := w.local.lock(w.plan.Name)
@@ -118,6 +121,34 @@ func TestSetupChanges(t *testing.T) {
 	conns[1].Write([]byte("x"))
 	if n, err := conns[1].Read(make([]byte, 1)); n > 0 || err == nil {
 		t.Error("the session whose service is gone goes on")
+	}
+}
+
+// An interface that was made on another parent, which has the name no more, is not taken for the plan's.
+func TestParentReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.plan.Interface = Interface{Kind: MACVLAN, Name: "mv0", Parent: "seg0"}
+	w.setup()
+	w.in(nil, func() error {
+		return join(ip("link set seg0 down"), ip("link set seg0 name was0"), ip("link add seg0 type veth peer name far0"))
+	})
+	t.Cleanup(func() { ip("link del was0") })
+	if f := w.findings(); !slices.ContainsFunc(f, func(f Finding) bool { return f.Code == "interface" }) {
+		t.Errorf("on another parent: %v", f)
+	}
+	if err := w.local.Setup(t.Context(), w.plan); err != nil {
+		t.Fatal(err)
+	}
+	if f := w.findings(); len(f) > 0 {
+		t.Errorf("not repaired: %v", f)
+	}
+	w.in(nil, func() error { return ip("link set seg0 name is0") })
+	t.Cleanup(func() { ip("link del is0") })
+	if err := w.local.Setup(t.Context(), w.plan); err == nil || !strings.Contains(err.Error(), "plugged in") {
+		t.Errorf("without a parent: %v", err)
+	}
+	if err := w.local.Up(t.Context(), w.plan); err == nil {
+		t.Error("without a parent, it is up")
 	}
 }
 
