@@ -98,6 +98,22 @@ func tellInline(t *testing.T, cordon string) {
 	w.silent(t, "in the device's own network", "10.9.0.7:22")
 	w.ip(t, "-n client address del 10.9.0.50/24 dev cli0")
 
+	// As whoever loads a rule set of the host's own does, and a manager of networks.
+	for _, harm := range [][]string{{"nft", "flush", "ruleset"}, {"ip", "address", "del", "10.9.0.7/32", "dev", "gw0"}} {
+		if out := runProgram(t, "/", nil, harm[0], harm[1:]...); out.code != 0 {
+			t.Fatalf("%q: %s", harm, out.stderr)
+		}
+		var found string
+		if !eventually(func() bool {
+			found = w.run(t, "segment", "findings", "--dir", w.gw()).stdout
+			return !strings.Contains(found, "host-guard") && !strings.Contains(found, "inline")
+		}) {
+			t.Errorf("after %q the segment is not mended: %s", harm, found)
+		}
+		w.silent(t, "mended", "10.9.0.7:22")
+		through("mended", "10.1.0.2")
+	}
+
 	d.kill()
 	w.silent(t, "with the gateway killed", "10.9.0.7:104")
 	w.silent(t, "with the gateway killed", "10.9.0.7:22")

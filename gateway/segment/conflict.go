@@ -159,7 +159,15 @@ func claim(b []byte) (a netip.Addr, who MAC, ok bool) {
 }
 
 // conflicts looks for others on the clients' side that have devices' addresses.
-func (x *examination) conflicts(h *netlink.Handle) error {
+func (x *examination) conflicts() error {
+	if x.plan.Inline == "" {
+		return nil
+	}
+	h, err := routing()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
 	l, err := find(h, x.plan.Inline)
 	if err != nil || l == nil {
 		return err // that it is missing is found where its addresses are

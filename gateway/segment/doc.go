@@ -14,7 +14,8 @@
 // each one part of that, inline.go and announce.go how the gateway answers at a device's own
 // address, transparent.go how a device sees its clients', socket.go how it is used,
 // standing.go how a listener outlives its segment, watch.go what is seen of frames that were
-// dropped, findings.go and conflict.go how the result is proven from the kernel's own answers, and
+// dropped, findings.go and conflict.go how the result is proven from the kernel's own answers, mend.go
+// how it is made again, and
 // helper.go how a daemon without privileges asks another process for all this.
 //
 // Three layers say the same thing, so that no single mistake opens a way: the namespace

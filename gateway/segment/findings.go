@@ -30,6 +30,7 @@ func (l Local) Findings(ctx context.Context, p Plan) ([]Finding, error) {
 	}
 	x := &examination{plan: p}
 	x.look("host", x.host)
+	x.look("clients' side", x.conflicts)
 	ns, err := openNamespace(l.path(p.Name))
 	if err != nil {
 		x.find("high", "namespace", err.Error(), "run the setup of the segment")

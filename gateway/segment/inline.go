@@ -321,5 +321,5 @@ func (x *examination) inline(h *netlink.Handle) error {
 	for _, a := range missing {
 		x.find("medium", "inline", fmt.Sprintf("%s lacks %v in the host: clients do not find the device", x.plan.Inline, a), again)
 	}
-	return x.conflicts(h)
+	return nil
 }

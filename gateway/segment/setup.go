@@ -40,6 +40,11 @@ func (l Local) setup(ctx context.Context, p Plan, n int) error {
 		return fmt.Errorf("set up segment %q: %w", p.Name, err)
 	}
 	defer unlock()
+	return l.take(ctx, p, n)
+}
+
+// take takes the first n steps. The segment is locked.
+func (l Local) take(ctx context.Context, p Plan, n int) error {
 	w := &work{plan: p, path: l.path(p.Name)}
 	defer w.close()
 	for _, s := range steps[:n] {

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	SetupPause = 10 * time.Second // until a segment that could not be set up is tried again: its interface may come later
+	SetupPause = 10 * time.Second // until segments are looked at again, and one that could not be set up is tried: its interface may come later
+	glance     = time.Second      // until it is seen that the host's rules are gone
 	requests   = 64               // at a time
 	Patience   = 30 * time.Second // for one connection
 )
@@ -25,8 +26,9 @@ type Server struct {
 	read func() ([]segment.Plan, error) // of the configuration as it is now
 	log  *slog.Logger
 
-	making  sync.Mutex     // held while segments are made
-	missing []segment.Plan // what could not be; it stays closed
+	making  sync.Mutex        // held while segments are made
+	missing []segment.Plan    // what could not be; it stays closed
+	said    map[string]string // what was found last of those that were, by name
 
 	mu    sync.Mutex
 	plans []segment.Plan
@@ -36,7 +38,7 @@ type Server struct {
 // the gateway has read another one.
 func NewServer(read func() ([]segment.Plan, error), log *slog.Logger) (*Server, error) {
 	plans, err := read()
-	return &Server{read: read, log: log, plans: plans}, err
+	return &Server{read: read, log: log, plans: plans, said: map[string]string{}}, err
 }
 
 // Plans is part of segment.Declaration.
@@ -73,11 +75,52 @@ func (h *Server) Reread(ctx context.Context) error {
 	return nil
 }
 
-// mend tries again to make what could not be.
+// mend tries again to make what could not be, and sets the rest up again where somebody has changed it.
 func (h *Server) mend(ctx context.Context) {
 	h.making.Lock()
 	defer h.making.Unlock()
 	h.missing = h.setup(ctx, h.missing)
+	for _, p := range h.Plans() {
+		if slices.ContainsFunc(h.missing, func(m segment.Plan) bool { return m.Name == p.Name }) || ctx.Err() != nil {
+			continue
+		}
+		found, err := (segment.Local{}).Mend(ctx, p)
+		said := fmt.Sprint(found, err)
+		if (len(found) > 0 || err != nil) && said != h.said[p.Name] {
+			h.log.Warn("segment was not as it is declared, set up again", "name", p.Name, "found", evidence(found), "error", err)
+		}
+		h.said[p.Name] = said
+	}
+}
+
+// keep mends until ctx is done: at once when rules of the host are gone, which somebody has flushed.
+func (h *Server) keep(ctx context.Context) {
+	tick := time.NewTicker(glance)
+	defer tick.Stop()
+	mended, was := time.Now(), true
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		guarded, err := (segment.Local{}).Guarded(h.Plans()...)
+		if err != nil {
+			h.log.Warn("look for the host's rules", "error", err)
+		}
+		if was && !guarded || time.Since(mended) >= SetupPause {
+			h.mend(ctx)
+			mended = time.Now()
+		}
+		was = guarded
+	}
+}
+
+func evidence(found []segment.Finding) (words []string) {
+	for _, f := range found {
+		words = append(words, f.Code+": "+f.Evidence)
+	}
+	return words
 }
 
 // Run sets the segments up and answers until ctx is done. Segments stay as they are then.
@@ -88,18 +131,7 @@ func (h *Server) Run(ctx context.Context, listener *net.UnixListener) error {
 	h.mend(ctx)
 	var working sync.WaitGroup
 	defer working.Wait()
-	working.Go(func() {
-		tick := time.NewTicker(SetupPause)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				h.mend(ctx)
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
+	working.Go(func() { h.keep(ctx) })
 	slots := make(chan struct{}, requests)
 	for {
 		slots <- struct{}{} // each is given back within Patience
