@@ -35,6 +35,7 @@ func TestGateway(t *testing.T) {
 		{"segment", tellSegment},
 		{"segment helper", tellSegmentHelper},
 		{"call-out", tellCallOut},
+		{"guard", tellGuard},
 		{"inline", tellInline},
 		{"IPv6", tellIPv6},
 		{"IPv6 inline", tellIPv6Inline},

@@ -233,24 +233,41 @@ func (a *app) confirmDown(p segment.Plan) error {
 }
 
 func segmentGuardCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var memory string
+	c := &cobra.Command{
 		Use: "guard", Short: "Drop everything from and to the segments' interfaces, before the network comes up",
 		Long: `Load the rules by which the host neither hears nor speaks to the interfaces of segments,
 and nothing else: for the moment at boot before the network comes up. The interfaces need not
-exist yet. It needs root.`,
+exist yet. Where the configuration cannot be read, those of the segments are closed that --remember has
+kept, and the command fails all the same. It needs root.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			all, err := a.chosenPlans(nil)
-			if err != nil {
-				return cannot("guard segments", err)
+			all, unread := a.chosenPlans(nil)
+			if unread != nil {
+				var err error
+				if all, err = segmentMemory(memory).plans(); err != nil {
+					return errors.Join(cannot("guard segments", unread), err)
+				}
+			} else if err := segmentMemory(memory).keep(all); err != nil {
+				a.newLogger(a.stderr).Warn("segment guard", "error", err)
 			}
 			if err := (segment.Local{}).Guard(c.Context(), all...); err != nil {
-				return segmentFailure(err)
+				return errors.Join(cannot("guard segments", unread), segmentFailure(err))
 			}
 			a.remark("%d segment(s) guarded", len(all))
+			if unread != nil {
+				return cannot("guard segments by anything but what was declared last", unread)
+			}
 			return a.changed("guarded", all)
 		},
 	}
+	memoryFlag(c, &memory)
+	return c
+}
+
+// memoryFlag is where guard and helper keep what is declared.
+func memoryFlag(c *cobra.Command, memory *string) {
+	c.Flags().StringVar(memory, "remember", "", "keep which segments are declared in `FILE`, for a start at which the configuration cannot be read")
 }
 
 func segmentFindingsCommand(a *app) *cobra.Command {

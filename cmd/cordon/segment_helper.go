@@ -30,6 +30,7 @@ func segmentSocketFlag(c *cobra.Command, socket *string) {
 // segmentHelperCommand is the helper's process: systemd starts it as root, or "cordon run" does.
 func segmentHelperCommand(a *app) *cobra.Command {
 	var restart, untilEOF bool
+	var memory string
 	c := &cobra.Command{
 		Use: "segment-helper", Short: "Set segments up and make sockets in them, for a gateway without privileges",
 		Hidden: true,
@@ -42,7 +43,16 @@ func segmentHelperCommand(a *app) *cobra.Command {
 			if restart {
 				return a.restartHelper(ctx)
 			}
-			h, err := keeper.NewServer(func() ([]segment.Plan, error) { return a.chosenPlans(nil) }, a.newLogger(a.stderr))
+			log := a.newLogger(a.stderr)
+			h, err := keeper.NewServer(func() ([]segment.Plan, error) {
+				plans, err := a.chosenPlans(nil)
+				if err == nil {
+					if err := segmentMemory(memory).keep(plans); err != nil {
+						log.Warn("segment helper", "error", err)
+					}
+				}
+				return plans, err
+			}, log)
 			if err != nil {
 				return cannot("help with segments", err)
 			}
@@ -55,6 +65,7 @@ func segmentHelperCommand(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&restart, "restart", false, "start it again whenever it ends")
 	c.Flags().BoolVar(&untilEOF, "until-eof", false, "end with standard input")
+	memoryFlag(c, &memory)
 	return c
 }
 

@@ -195,21 +195,21 @@ func (l Local) Release(ctx context.Context, p Plan) error {
 }
 
 // Guard loads the guards of plans and closes the addresses that devices keep, and nothing else:
-// for the moment at boot before the network comes up. Interfaces need not exist yet.
+// for the moment at boot before the network comes up. Interfaces need not exist yet. What cannot be closed of one plan keeps
+// nothing else open.
 func (l Local) Guard(ctx context.Context, plans ...Plan) error {
+	var faults []error
 	for _, p := range plans {
-		if err := p.Validate(); err != nil {
-			return fmt.Errorf("guard segment %q: %w", p.Name, err)
+		err := p.Validate()
+		if err == nil {
+			w := &work{plan: p}
+			err = errors.Join(w.guard(), w.reserve())
 		}
-		w := &work{plan: p}
-		if err := w.guard(); err != nil {
-			return fmt.Errorf("guard segment %q: %w", p.Name, err)
-		}
-		if err := w.reserve(); err != nil {
-			return fmt.Errorf("guard segment %q: %w", p.Name, err)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("guard segment %q: %w", p.Name, err))
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func (l Local) path(name string) string {

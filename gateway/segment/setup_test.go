@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,29 @@ func TestSetupRefuses(t *testing.T) {
 	cancel()
 	if err := w.local.Setup(done, w.plan); err == nil {
 		t.Error("set up after its time")
+	}
+}
+
+// What is wrong with one segment opens no other at boot.
+func TestGuardAll(t *testing.T) {
+	w := newInlineWorld(t)
+	used, bad := w.plan, w.plan
+	used.Name, used.Interface.Name, used.Inline, used.Devices = "used", "gw0", "", nil
+	bad.Name, bad.Addresses = "bad", nil
+	taken := w.plan // its address is in the host, its interface is to be guarded all the same
+	taken.Name, taken.Interface.Name, taken.Devices = "taken", "eth77", []Device{{ID: "ct-1", MAC: MAC{2, 0, 0, 0, 9, 1}, Addresses: []netip.Addr{addr("10.2.0.1")}, Inline: []netip.AddrPort{ap(addr("10.2.0.1"), 104)}}}
+	t.Cleanup(func() { unload(append(taken.guard(false), inlineNames("taken")...)...) })
+	err := w.local.Guard(t.Context(), used, bad, taken, w.plan)
+	for _, want := range []string{"gw0 has address 10.1.0.1/24", "addresses: 0: expected", "gw1 has 10.2.0.1/24"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	text := w.nft(nil)
+	for _, want := range []string{"inet cordon-guard-eth77", "inet cordon-guard-seg0", "inet cordon-inline-icu"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing:\n%s", want, text)
+		}
 	}
 }
 
