@@ -173,6 +173,17 @@ func (a *app) confirmTrial(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(file, now.Config) {
+		before, err := config.Parse(a.config(), file)
+		if err != nil {
+			return err
+		}
+		after, err := config.Parse(a.config(), now.Config)
+		if err != nil {
+			return proposed(err)
+		}
+		if err := daemon.Triable(before, after); err != nil {
+			return fmt.Errorf("what the gateway says is on trial: %w", err)
+		}
 		if err := config.Install(a.config(), now.Before, now.Config); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"time"
 
 	"cordon/cmd/cordon/config"
@@ -65,9 +66,8 @@ func (r *reloader) try(ctx context.Context, q ChangeRequest) (Reloaded, error) {
 	if err != nil {
 		return done, err
 	}
-	if was, is := mustPlans(r.config), mustPlans(c); !reflect.DeepEqual(was, is) && len(c.Segments)+len(r.config.Segments) > 0 {
-		return done, exit.Error{Code: "apply.segments", Exit: exit.Usage, Message: "what is in segments cannot be on trial: the segment helper goes by the file",
-			Try: []string{"the same command without --confirm"}}
+	if err := Triable(r.config, c); err != nil {
+		return done, err
 	}
 	t := &trial{For: q.For, Before: r.text}
 	if err := r.noteTrial(t); err != nil {
@@ -86,6 +86,19 @@ func (r *reloader) try(ctx context.Context, q ChangeRequest) (Reloaded, error) {
 	t.begin()
 	r.trial = t
 	return done, nil
+}
+
+// Triable is nil if a configuration may be on trial in place of one in force. Whoever writes down what a gateway says is on trial
+// asks as well: the gateway's word is not to change what only root may, which is the segments, nor where root reads and writes.
+func Triable(before, after *config.Config) error {
+	if was, is := mustPlans(before), mustPlans(after); !reflect.DeepEqual(was, is) && len(after.Segments)+len(before.Segments) > 0 {
+		return exit.Error{Code: "apply.segments", Exit: exit.Usage, Message: "what is in segments cannot be on trial: the segment helper goes by the file",
+			Try: []string{"the same command without --confirm"}}
+	}
+	if fixed := NeedRestart(before, after); len(fixed) > 0 {
+		return exit.Error{Code: "reload.restart", Exit: exit.Conflict, Message: "a running gateway cannot change " + strings.Join(fixed, ", "), Try: []string{"stop it, edit its configuration, start it"}}
+	}
+	return nil
 }
 
 // mustPlans are the plans of a configuration, as far as they are any.
