@@ -36,6 +36,7 @@ func TestGateway(t *testing.T) {
 		{"segment helper", tellSegmentHelper},
 		{"call-out", tellCallOut},
 		{"guard", tellGuard},
+		{"purge", tellPurge},
 		{"inline", tellInline},
 		{"IPv6", tellIPv6},
 		{"IPv6 inline", tellIPv6Inline},

@@ -85,6 +85,12 @@ func TestRole(t *testing.T) {
 		test "$(systemctl is-enabled cordon cordon-guard cordon-segment.socket | grep -cx enabled)" = 3
 		runuser -u cordon -- cordon check -c /etc/cordon/cordon.yaml
 		ss -ltn | grep -q 127.0.0.1:12575`)
+	// The gateway's user has no file of anybody else's given to it.
+	m.sh(t, "mkdir /srv/others; touch /srv/others/file; runuser -u cordon -- ln -s /srv/others /srv/others/file -t /var/lib/cordon")
+	m.plays(t, site)
+	if owners := m.sh(t, "stat -c %U /srv/others /srv/others/file | sort -u; rm /var/lib/cordon/others /var/lib/cordon/file"); owners != "root\n" {
+		t.Errorf("by symbolic links, the role gives the gateway's user what was root's: now of %s", owners)
+	}
 	want(m.plays(t, site, "--diff"), true, false)
 	if open := m.sh(t, "journalctl -u cordon.service -o cat | grep 'not fully confined' | grep -v own-user || true"); open != "" {
 		t.Errorf("under its unit, the gateway cannot confine plugins fully: %s", open)
