@@ -85,14 +85,12 @@ func (x *examination) host() error {
 		if err := unused(h, parent); err != nil {
 			x.find("high", "host-address", err.Error(), "remove it: the host must not be reached there")
 		}
-		links, err := h.LinkList()
+		siblings, err := onTop(h, parent)
 		if err != nil {
-			return fmt.Errorf("list the host's interfaces: %w", err)
+			return err
 		}
-		for _, l := range links {
-			if l.Attrs().ParentIndex == parent.Attrs().Index && l.Attrs().NetNsID < 0 && l.Type() != "veth" {
-				x.find("high", "host-sibling", fmt.Sprintf("the host has %s (%s) on %s", l.Attrs().Name, l.Type(), held), "remove it, or keep it in a namespace of its own")
-			}
+		for _, l := range siblings {
+			x.find("high", "host-sibling", fmt.Sprintf("the host has %s (%s) on %s", l.Attrs().Name, l.Type(), held), "remove it, or keep it in a namespace of its own")
 		}
 		if err := x.redirections(h, parent); err != nil {
 			return err

@@ -81,16 +81,37 @@ func unused(h *netlink.Handle, l netlink.Link) error {
 	if l.Attrs().MasterIndex != 0 {
 		return fmt.Errorf("interface %s is a port of a bridge or bond; take it out of there first", name)
 	}
-	addrs, err := h.AddrList(l, unix.AF_UNSPEC)
+	above, err := onTop(h, l)
 	if err != nil {
-		return fmt.Errorf("list addresses of %s: %w", name, err)
+		return err
 	}
-	for _, a := range addrs {
-		if !a.IP.IsLinkLocalUnicast() {
-			return fmt.Errorf("interface %s has address %v in this host; a segment's interface has none: remove it, or name another", name, a.IPNet)
+	for _, l := range append(above, l) {
+		addrs, err := h.AddrList(l, unix.AF_UNSPEC)
+		if err != nil {
+			return fmt.Errorf("list addresses of %s: %w", l.Attrs().Name, err)
+		}
+		for _, a := range addrs {
+			switch {
+			case a.IP.IsLinkLocalUnicast():
+			case l.Attrs().Name != name:
+				return fmt.Errorf("interface %s carries %s, which has address %v in this host; nothing but segments is left of it then: move that, or name another", name, l.Attrs().Name, a.IPNet)
+			default:
+				return fmt.Errorf("interface %s has address %v in this host; a segment's interface has none: remove it, or name another", name, a.IPNet)
+			}
 		}
 	}
 	return nil
+}
+
+// onTop are the host's own interfaces that an interface carries: its VLANs, macvlans and their like.
+func onTop(h *netlink.Handle, l netlink.Link) ([]netlink.Link, error) {
+	links, err := h.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list the host's interfaces: %w", err)
+	}
+	return slices.DeleteFunc(links, func(x netlink.Link) bool {
+		return x.Attrs().ParentIndex != l.Attrs().Index || x.Attrs().NetNsID >= 0 || x.Type() == "veth"
+	}), nil
 }
 
 // quiet makes the host's own protocols leave the interface alone. A NIC is down while it

@@ -75,6 +75,18 @@ func TestSetupRefuses(t *testing.T) {
 	}
 	w.in(nil, func() error { return ip("link del br9") })
 
+	// As a trunk that the host is reached by, in a VLAN of its own.
+	w.in(nil, func() error {
+		return join(ip("link add link seg0 name office type macvlan"), ip("addr add 10.2.0.5/24 dev office"))
+	})
+	if err := w.local.Setup(ctx, plan(func(p *Plan) { p.Interface = Interface{Kind: VLAN, Name: "v20", Parent: "seg0", VLAN: 20} })); err == nil || !strings.Contains(err.Error(), "seg0 carries office, which has address 10.2.0.5/24") {
+		t.Errorf("a trunk that the host is reached by: %v", err)
+	}
+	if text := w.nft(nil); strings.Contains(text, "cordon-guard-seg0") {
+		t.Error("and the host is cut off")
+	}
+	w.in(nil, func() error { return ip("link del office") })
+
 	unlock, err := w.local.lock(w.plan.Name)
 	if err != nil {
 		t.Fatal(err)
