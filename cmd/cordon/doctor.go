@@ -24,7 +24,7 @@ func doctorCommand(a *app) *cobra.Command {
 		Use: "doctor", Short: "Look for what is wrong with this gateway and its machine",
 		Long: `Look at the configuration, the policy and its tests, the authority, the audit log, who
 can read the keys, the disk, the clock, how far plugins can be confined on this machine,
-whether segments are isolated, and which devices share a layer-2 network. Each finding comes with its evidence and a remedy. Exit code 8 if there are any.`,
+whether segments are isolated, who can change what is declared of them, and which devices share a layer-2 network. Each finding comes with its evidence and a remedy. Exit code 8 if there are any.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
@@ -62,6 +62,7 @@ func (a *app) doctor(ctx context.Context) error {
 		{"policy", lookAtPolicy}, {"bundles", lookAtBundles}, {"access", lookAtAccess}, {"break-glass", lookAtEmergencies}, {"alarms", lookAtAlarms}, {"authority", lookAtAuthority}, {"keys", lookAtKeys}, {"plugins", lookAtPlugins},
 		{"audit log", lookAtAudit}, {"disk", lookAtDisk}, {"clock", lookAtClock}, {"TLS", lookAtTLS}, {"segments", lookAtSegments},
 		{"networks", lookAtNetworks}, {"address requests", lookAtRequests},
+		{"configuration", func(_ context.Context, x *examination) { x.lookAtFile(a.config()) }},
 	} {
 		x.looked = append(x.looked, part.name)
 		part.look(ctx, x)

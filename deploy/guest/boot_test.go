@@ -132,6 +132,7 @@ func tellRemoval(t *testing.T, g *machine) {
 	g.sh(t, "test $(systemctl is-active cordon cordon-segment | grep -cx active) = 2")
 	s.closed(t)
 	g.working(t)
+	g.unreadable(t)
 
 	s = g.sniff()
 	g.sh(t, "dpkg -r cordon 2>&1")
@@ -148,4 +149,20 @@ func tellRemoval(t *testing.T, g *machine) {
 		t.Errorf("after purge there is still %s", tables)
 	}
 	g.sh(t, "test -d /var/lib/cordon/audit; test -f /etc/cordon/cordon.yaml; for i in $(seq 1000); do ip link show enp0s3 >/dev/null 2>&1 && break; sleep 0.1; done; ip link show enp0s3; ! ls /etc/systemd/system/*.wants/cordon* 2>/dev/null")
+}
+
+// unreadable starts the guard as a boot does, with a configuration that somebody has broken: it closes what was declared
+// before, and fails.
+func (g *machine) unreadable(t *testing.T) {
+	t.Helper()
+	g.sh(t, `cd /etc/cordon; cp -p cordon.yaml good.yaml; echo "nonsense: [" >>cordon.yaml
+		test "$(stat -c %U:%a /var/lib/cordon-guard /var/lib/cordon-guard/segments.json | tr '\n' ' ')" = "root:700 root:600 "
+		systemctl stop cordon cordon-segment.socket cordon-segment
+		nft flush ruleset
+		if systemctl restart cordon-guard 2>/dev/null; then echo "the guard believes a broken configuration"; exit 1; fi
+		nft list tables | grep -q "inet cordon-guard-enp0s3"
+		mv -f good.yaml cordon.yaml
+		systemctl restart cordon-guard
+		systemctl start cordon-segment.socket cordon`)
+	g.ready(t)
 }
