@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 )
 
 // What was set up does not stay by itself. Debian's /etc/nftables.conf begins with "flush ruleset", and whoever loads it
@@ -15,22 +16,38 @@ import (
 // that are not its own. A USB adapter is pulled, and comes back as another interface of the same name, which is in the host.
 
 // Mend sets a segment up again where it is not as planned any more, and returns what was found; sessions go on as in Setup.
-// One that is not set up is left so: somebody has taken it down. The context is looked at between steps.
+// One that is not set up is left so: somebody has taken it down. So is one that another process is at work on. The context is
+// looked at between steps.
 func (l Local) Mend(ctx context.Context, p Plan) ([]Finding, error) {
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("mend segment %q: %w", p.Name, err)
 	}
+	if found, err := l.spoiled(p); err != nil || len(found) == 0 {
+		return nil, err
+	}
 	unlock, err := l.lock(p.Name)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mend segment %q: %w", p.Name, err)
 	}
 	defer unlock()
+	found, err := l.spoiled(p) // now that nobody else changes it
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found, l.take(ctx, p, len(steps))
+}
+
+// spoiled is what is found of a segment that is set up, as far as it may be what Setup makes.
+func (l Local) spoiled(p Plan) ([]Finding, error) {
 	ns, err := openNamespace(l.path(p.Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("mend segment %q: %w", p.Name, err)
+		return nil, fmt.Errorf("look at segment %q: %w", p.Name, err)
 	}
 	defer ns.Close()
 	x := &examination{plan: p}
@@ -38,11 +55,7 @@ func (l Local) Mend(ctx context.Context, p Plan) ([]Finding, error) {
 	for _, look := range []func() error{x.sysctls, x.filters, x.interfaces} {
 		x.look("segment", func() error { return inside(ns, look) })
 	}
-	x.list = slices.DeleteFunc(x.list, func(f Finding) bool { return f.Severity == "low" })
-	if len(x.list) == 0 {
-		return nil, nil
-	}
-	return x.list, l.take(ctx, p, len(steps))
+	return slices.DeleteFunc(x.list, func(f Finding) bool { return f.Severity == "low" }), nil
 }
 
 // Guarded reports whether the host has the tables that keep segments closed which are set up. It is a glance, to be taken every second: what

@@ -61,6 +61,15 @@ func TestMend(t *testing.T) {
 	}
 	c.Close()
 
+	unlock, err := w.local.lock(w.plan.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.in(w.open(), func() error { return ip("link set seg0 down") })
+	if found, err := w.local.Mend(t.Context(), w.plan); found != nil || err != nil {
+		t.Errorf("one that another process is at work on: %v, %v", found, err)
+	}
+	unlock()
 	if err := w.local.Teardown(t.Context(), w.plan); err != nil {
 		t.Fatal(err)
 	}

@@ -75,14 +75,20 @@ func (h *Server) Reread(ctx context.Context) error {
 	return nil
 }
 
-// mend tries again to make what could not be, and sets the rest up again where somebody has changed it.
-func (h *Server) mend(ctx context.Context) {
+// mend tries again to make what could not be, and sets the rest up again where somebody has changed it. open: what keeps it
+// closed is gone.
+func (h *Server) mend(ctx context.Context, open bool) {
 	h.making.Lock()
 	defer h.making.Unlock()
 	h.missing = h.setup(ctx, h.missing)
+	declared, unread := h.read()
 	for _, p := range h.Plans() {
-		if slices.ContainsFunc(h.missing, func(m segment.Plan) bool { return m.Name == p.Name }) || ctx.Err() != nil {
+		same := func(o segment.Plan) bool { return reflect.DeepEqual(o, p) }
+		if ctx.Err() != nil || slices.ContainsFunc(h.missing, same) {
 			continue
+		}
+		if unread == nil && !open && !slices.ContainsFunc(declared, same) {
+			continue // edited, and perhaps set up by hand; it is made when the gateway goes by it, too
 		}
 		found, err := (segment.Local{}).Mend(ctx, p)
 		said := fmt.Sprint(found, err)
@@ -109,7 +115,7 @@ func (h *Server) keep(ctx context.Context) {
 			h.log.Warn("look for the host's rules", "error", err)
 		}
 		if was && !guarded || time.Since(mended) >= SetupPause {
-			h.mend(ctx)
+			h.mend(ctx, !guarded)
 			mended = time.Now()
 		}
 		was = guarded
@@ -127,8 +133,9 @@ func evidence(found []segment.Finding) (words []string) {
 func (h *Server) Run(ctx context.Context, listener *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
-	h.missing = h.Plans()
-	h.mend(ctx)
+	h.making.Lock()
+	h.missing = h.setup(ctx, h.Plans())
+	h.making.Unlock()
 	var working sync.WaitGroup
 	defer working.Wait()
 	working.Go(func() { h.keep(ctx) })
