@@ -224,7 +224,7 @@ func (a *app) entryLine(e *audit.Entry) string {
 	when := e.Time.Local().Format("15:04:05")
 	var r policy.Request
 	if e.Kind != audit.KindDecision && e.Kind != audit.KindHandshake || json.Unmarshal(e.Input, &r) != nil {
-		return strings.TrimSpace(fmt.Sprintf("%s %-5s %s %s", when, strings.ToUpper(string(e.Kind)), e.Gateway, e.Note))
+		return strings.TrimSpace(fmt.Sprintf("%s %-5s %s %s", when, strings.ToUpper(string(e.Kind)), e.Gateway, plain(e.Note)))
 	}
 	paint := a.palette(a.stdout)
 	what := r.Operation.Name
@@ -235,5 +235,5 @@ func (a *app) entryLine(e *audit.Entry) string {
 	if !e.Decision.Allow {
 		why = e.Decision.Reason
 	}
-	return fmt.Sprintf("%s %s %-14s %-18s %-8s %-17s %-7s %s", when, verdict(e.Decision.Allow, paint), r.Subject.ID, strings.Join(r.Subject.Roles, ","), r.Device.ID, what, e.Code, why)
+	return fmt.Sprintf("%s %s %-14s %-18s %-8s %-17s %-7s %s", when, verdict(e.Decision.Allow, paint), r.Subject.ID, strings.Join(r.Subject.Roles, ","), r.Device.ID, plain(what), e.Code, plain(why))
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +32,15 @@ func (a *app) line(v any) error {
 }
 
 // table writes rows in columns: aligned at a terminal, separated by tabs elsewhere. The
-// head is left out with -q. Cells are one line each.
+// head is left out with -q. Cells are one line each, and what does not print is shown, see plain.
 func (a *app) table(head []string, rows [][]string) error {
+	rows = slices.Clone(rows)
+	for i, row := range rows {
+		rows[i] = make([]string, len(row))
+		for j, cell := range row {
+			rows[i][j] = plain(cell)
+		}
+	}
 	if !a.quiet {
 		rows = append([][]string{head}, rows...)
 	}
@@ -59,6 +68,25 @@ func (a *app) table(head []string, rows [][]string) error {
 	_, err := io.WriteString(a.stdout, b.String())
 	return err
 }
+
+// plain shows what does not print: words of a policy's author or of a client do not move the cursor of who reads them,
+// hide what stands before them, or turn their order round.
+func plain(s string) string {
+	if strings.IndexFunc(s, unprinted) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unprinted(r) {
+			fmt.Fprintf(&b, "\\u{%x}", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func unprinted(r rune) bool { return !unicode.IsPrint(r) }
 
 // verdict is how a decision is written, in words first.
 func verdict(allow bool, paint func(color, string) string) string {

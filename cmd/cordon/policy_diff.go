@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -63,6 +62,18 @@ func (a *app) diffPolicies(ctx context.Context, names []string) error {
 	return a.printDiff(d, table)
 }
 
+// ruleLines are the lines of a rule that differ, every one of them: whoever approves an edit has nothing else to go by.
+func ruleLines(r rego.RuleChange) []string {
+	var lines []string
+	for _, line := range lineChanges([]byte(r.Before), []byte(r.After)) {
+		if r.Before == "" && line == "- " || r.After == "" && line == "+ " {
+			continue // of no text at all
+		}
+		lines = append(lines, strings.ReplaceAll(line, "\t", "    "))
+	}
+	return lines
+}
+
 // printDiff tells a person how policies differ.
 func (a *app) printDiff(d rego.Difference, table []rego.CellChange) error {
 	var rows [][]string
@@ -70,11 +81,10 @@ func (a *app) printDiff(d rego.Difference, table []rego.CellChange) error {
 		rows = append(rows, []string{"file", f.Change, f.Name, ""})
 	}
 	for _, r := range d.Rules {
-		text, _, more := strings.Cut(cmp.Or(r.After, r.Before), "\n")
-		if more {
-			text += " …"
+		rows = append(rows, []string{"rule", r.Change, fmt.Sprintf("%s:%d", r.File, r.Line), r.Rule})
+		for _, line := range ruleLines(r) {
+			rows = append(rows, []string{"", "", "", line})
 		}
-		rows = append(rows, []string{"rule", r.Change, fmt.Sprintf("%s:%d", r.File, r.Line), text})
 	}
 	for _, v := range d.Data {
 		rows = append(rows, []string{"data", v.Change, strings.Join(v.Path, "."), v.Words})

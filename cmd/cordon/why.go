@@ -155,7 +155,7 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	p := func(name, format string, args ...any) {
 		fmt.Fprintf(a.stdout, "%-9s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	what := r.Operation.Name
+	what := plain(r.Operation.Name)
 	if r.Phase == policy.PhaseConnect {
 		what = "connect"
 	}
@@ -173,7 +173,7 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 	if e.Kind == daemon.KindShadow {
 		p("shadow", "%s", e.Note)
 	}
-	p("because", "%s", cmp.Or(cmp.Or(e.Decision.Reason, e.Decision.Rule, e.Note), "-"))
+	p("because", "%s", plain(cmp.Or(e.Decision.Reason, e.Decision.Rule, e.Note, "-")))
 	switch e.Decision.Cause {
 	case policy.CauseProtocol:
 		p("decided", "by the protocol's inspector, before any policy was asked")
@@ -189,12 +189,12 @@ func (a *app) printWhy(e *audit.Entry, r *policy.Request, out *explained) {
 			break
 		}
 		comment, _, _ := strings.Cut(strings.TrimSpace(x.Comment), "\n")
-		p("rule", "%s:%d  %s", x.File, x.Line, comment)
+		p("rule", "%s:%d  %s", x.File, x.Line, plain(comment))
 		if x.Failed == nil {
 			p("", "held")
 			continue
 		}
-		p("", "did not hold at %s:%d: %s", x.Failed.File, x.Failed.Line, x.Failed.Source)
+		p("", "did not hold at %s:%d: %s", x.Failed.File, x.Failed.Line, plain(x.Failed.Source))
 		for _, v := range x.Failed.Values {
 			p("", "  %s is %s", v.Name, v.Value)
 		}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"cordon/policy"
 )
 
@@ -38,7 +40,7 @@ type RuleChange struct {
 	Change string `json:"change"`
 	File   string `json:"file"` // where it is, or was if it is removed
 	Line   int    `json:"line"`
-	Before string `json:"before"` // as written; "" if it is added
+	Before string `json:"before"` // as written, behind the imports that it uses; "" if it is added
 	After  string `json:"after"`
 }
 
@@ -100,8 +102,8 @@ func change(had, has bool) string {
 type written struct {
 	name, file string
 	line       int
-	text       string // as written
-	meaning    string // without comments and layout
+	text       string // as written, behind the imports that it uses
+	meaning    string // the same without comments and layout
 }
 
 // rulesOf returns the rules of a policy that compiles, in order.
@@ -110,12 +112,28 @@ func rulesOf(list []Source) []written {
 	var all []written
 	for _, name := range sortedNames(modules) {
 		for _, r := range modules[name].Rules {
-			pkg := modules[name].Package.Path.String()
-			all = append(all, written{pkg + "." + r.Head.Ref().String(), name, r.Location.Row, strings.TrimSpace(string(r.Location.Text)),
-				pkg + " " + r.String()})
+			pkg, imports := modules[name].Package.Path.String(), importsOf(r, modules[name])
+			all = append(all, written{pkg + "." + r.Head.Ref().String(), name, r.Location.Row, imports + strings.TrimSpace(string(r.Location.Text)),
+				pkg + " " + imports + r.String()})
 		}
 	}
 	return all
+}
+
+// importsOf returns the imports of m whose names r has, a line each: what a rule says depends on them as on its body. A
+// local variable of such a name counts, too.
+func importsOf(r *ast.Rule, m *ast.Module) (text string) {
+	used := map[ast.Var]bool{}
+	ast.WalkVars(r, func(v ast.Var) bool {
+		used[v] = true
+		return false
+	})
+	for _, i := range m.Imports {
+		if used[i.Name()] {
+			text += i.String() + "\n"
+		}
+	}
+	return text
 }
 
 // diffRules pairs equal rules first, then those left of one name, in order.
@@ -151,39 +169,32 @@ func diffRules(a, b []Source) []RuleChange {
 	return out
 }
 
+// absent is a value that is not there. Null is one that is there, and to a rule it holds.
+type absent struct{}
+
 // diffData compares values down to scalars and lists.
 func diffData(path []string, a, b any) []DataChange {
+	had, has := a != any(absent{}), b != any(absent{})
 	x, isMap := a.(map[string]any)
 	y, bothMaps := b.(map[string]any)
-	if isMap && bothMaps || isMap && b == nil && len(x) > 0 || a == nil && isMapping(b) {
+	if isMap && bothMaps || isMap && !has && len(x) > 0 || !had && bothMaps && len(y) > 0 {
 		var out []DataChange
 		for _, name := range sortedNames(both(x, y)) {
-			out = append(out, diffData(append(slices.Clone(path), name), x[name], y[name])...)
+			out = append(out, diffData(append(slices.Clone(path), name), valueOf(x, name), valueOf(y, name))...)
 		}
 		return out
 	}
 	p, isList := a.([]any)
 	q, bothLists := b.([]any)
-	if (isList || a == nil) && (bothLists || b == nil) && (isList || bothLists) {
-		var out []DataChange
-		for _, v := range p {
-			if !slices.ContainsFunc(q, func(w any) bool { return sameJSON(v, w) }) {
-				out = append(out, DataChange{path, Removed, inWords(path, v, Removed)})
-			}
-		}
-		for _, v := range q {
-			if !slices.ContainsFunc(p, func(w any) bool { return sameJSON(v, w) }) {
-				out = append(out, DataChange{path, Added, inWords(path, v, Added)})
-			}
-		}
-		if len(out) > 0 {
+	if (isList || !had) && (bothLists || !has) && (isList || bothLists) {
+		if out := diffLists(path, p, q); len(out) > 0 {
 			return out
 		}
 	}
-	if sameJSON(a, b) {
+	if had && has && sameJSON(a, b) {
 		return nil
 	}
-	kind := change(a != nil, b != nil)
+	kind := change(had, has)
 	words := fmt.Sprintf("%s is %s instead of %s", strings.Join(path, "."), compact(b), compact(a))
 	switch kind {
 	case Added:
@@ -194,9 +205,41 @@ func diffData(path []string, a, b any) []DataChange {
 	return []DataChange{{path, kind, words}}
 }
 
-func isMapping(v any) bool {
-	m, ok := v.(map[string]any)
-	return ok && len(m) > 0
+func valueOf(m map[string]any, name string) any {
+	if v, ok := m[name]; ok {
+		return v
+	}
+	return absent{}
+}
+
+// diffLists tells which values went and came. It returns none if that does not say how the lists differ: in their order, or in
+// how often a value is there.
+func diffLists(path []string, p, q []any) (out []DataChange) {
+	in := func(v any, list []any) bool {
+		return slices.ContainsFunc(list, func(w any) bool { return sameJSON(v, w) })
+	}
+	stayed := []any{}
+	for _, v := range p {
+		if in(v, q) {
+			stayed = append(stayed, v)
+		} else {
+			out = append(out, DataChange{path, Removed, inWords(path, v, Removed)})
+		}
+	}
+	for _, v := range q {
+		switch {
+		case !in(v, p):
+			out = append(out, DataChange{path, Added, inWords(path, v, Added)})
+		case len(stayed) == 0 || !sameJSON(v, stayed[0]):
+			return nil
+		default:
+			stayed = stayed[1:]
+		}
+	}
+	if len(stayed) > 0 {
+		return nil
+	}
+	return out
 }
 
 // inWords tells of one value in a list that was added or removed. The shipped policy's
@@ -223,11 +266,11 @@ func inWords(path []string, v any, change string) string {
 	return fmt.Sprintf("%s has %s", strings.Join(path, "."), compact(v))
 }
 
-// compact returns a value in JSON, cut to a readable length.
+// compact returns a value in JSON. It is not cut: what follows may be all that differs.
 func compact(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return "?"
 	}
-	return clip(string(b))
+	return string(b)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -392,6 +393,53 @@ func TestDiff(t *testing.T) {
 		}
 		for _, r := range d.Rules {
 			got = append(got, fmt.Sprintf("%s %s %s:%d", r.Rule, r.Change, r.File, r.Line))
+		}
+		for _, x := range d.Data {
+			got = append(got, x.Words)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestDiffHides finds what an edit could hide in: an import, a null, the end of a long value, the order of a list that grows.
+func TestDiffHides(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	base := map[string]string{
+		"p.rego":    "package cordon\n\nimport data.few as them\nimport data.kinds\n\ndefault allow := false\n\nallow if {\n\tinput.subject.id in them\n} else := false if {\n\tkinds.a\n}\n",
+		"data.yaml": "few: [a, b]\nkinds: {a: {}}\nmany: [a, b, c]\nlong: \"" + long + "1\"\n",
+	}
+	a := load(t, base)
+	for _, c := range []struct {
+		name, file, old, new string
+		want                 []string
+	}{
+		{"an import", "p.rego", "data.few as", "data.many as", []string{"data.cordon.allow changed: import data.many as them"}},
+		{"an import that is unused there", "p.rego", "import data.kinds\n", "import data.kinds\n# import data.few\n", nil},
+		{"an else", "p.rego", "kinds.a\n", "kinds.b\n", []string{"data.cordon.allow changed: kinds.b"}},
+		{"a null", "data.yaml", "kinds: {a: {}}", "kinds: {a: {}, b: null}", []string{"kinds.b is null"}},
+		{"a null below what is new", "data.yaml", "kinds: {a: {}}", "kinds: {a: {}, c: {b: null}}", []string{"kinds.c.b is null"}},
+		{"a null in place of a value", "data.yaml", "kinds: {a: {}}", "kinds: {a: null}", []string{"kinds.a is null instead of {}"}},
+		{"the end of a long value", "data.yaml", long + "1", long + "2", []string{`long is "` + long + `2" instead of "` + long + `1"`}},
+		{"an order, and one more", "data.yaml", "few: [a, b]", "few: [b, a, c]", []string{`few is ["b","a","c"] instead of ["a","b"]`}},
+		{"one twice, and one more", "data.yaml", "few: [a, b]", "few: [a, b, b, c]", []string{`few is ["a","b","b","c"] instead of ["a","b"]`}},
+		{"one less, and one more", "data.yaml", "few: [a, b]", "few: [b, c]", []string{`few has no longer "a"`, `few has "c"`}},
+	} {
+		files := maps.Clone(base)
+		if files[c.file] = strings.Replace(base[c.file], c.old, c.new, 1); files[c.file] == base[c.file] {
+			t.Fatalf("%s: %q is not in %s", c.name, c.old, c.file)
+		}
+		d := Diff(a, load(t, files))
+		var got []string
+		for _, r := range d.Rules {
+			text := r.Rule + " " + r.Change
+			for line := range strings.Lines(r.After) {
+				if !strings.Contains(r.Before, line) {
+					text += ": " + strings.TrimSpace(line)
+				}
+			}
+			got = append(got, text)
 		}
 		for _, x := range d.Data {
 			got = append(got, x.Words)
