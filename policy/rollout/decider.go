@@ -43,7 +43,8 @@ func (d *Decider) Decide(ctx context.Context, r *policy.Request) policy.Decision
 }
 
 // narrow allows what both allow, on the terms of both: all obligations, for the shorter
-// time. A refusal is the current policy's own, or else the candidate's.
+// time. A refusal is the current policy's own, or else the candidate's. What permits is the current policy's rule: it may
+// be an emergency, which a candidate that nobody approved neither hides from its review nor invents.
 func narrow(current policy.Decision, candidate func() policy.Decision) policy.Decision {
 	if !current.Allow {
 		return current
@@ -52,6 +53,7 @@ func narrow(current policy.Decision, candidate func() policy.Decision) policy.De
 	if !d.Allow {
 		return d
 	}
+	d.Rule = current.Rule
 	if !slices.Equal(d.Obligations, current.Obligations) {
 		d.Obligations = slices.Compact(slices.Sorted(slices.Values(slices.Concat(d.Obligations, current.Obligations))))
 	}

@@ -28,6 +28,11 @@ func allow(revision string, until int64, obligations ...string) policy.Decision 
 	return policy.Decision{Allow: true, Revision: revision, Cause: policy.CausePolicy, ValidUntil: until, Obligations: obligations}
 }
 
+func under(rule string, d policy.Decision) policy.Decision {
+	d.Rule = rule
+	return d
+}
+
 var (
 	currentDeny   = policy.Decision{Reason: "old", Revision: "current", Cause: policy.CausePolicy}
 	currentDoubt  = policy.Decision{Reason: "old", Revision: "current", Cause: policy.CauseDoubt}
@@ -56,6 +61,8 @@ func TestDecider(t *testing.T) {
 		{"unapproved all widens", All, "", "mon-9", currentDeny, yes, currentDeny},
 		{"unapproved all denies", All, "", "mon-9", allow("current", 0), no, no},
 		{"both allow", All, "", "mon-9", allow("current", 5, "b", "a"), allow("candidate", 0, "c", "a"), allow("candidate", 5, "a", "b", "c")},
+		{"both allow, the current in an emergency", All, "", "mon-9", under("break-glass E-1", allow("current", 0)), under("nothing to see", allow("candidate", 0)), under("break-glass E-1", allow("candidate", 0))},
+		{"both allow, the candidate as if in one", All, "", "mon-9", allow("current", 0), under("break-glass E-1", allow("candidate", 0)), allow("candidate", 0)},
 		{"both allow, the candidate for less", All, "", "mon-9", allow("current", 5), allow("candidate", 4), allow("candidate", 4)},
 		{"both allow, the current for less", All, "", "mon-9", allow("current", 4), allow("candidate", 5), allow("candidate", 4)},
 	} {
