@@ -82,21 +82,22 @@ func (e *Engine) ReadsAccess(part string) bool {
 func isAccess(s Source) bool { return s.Name == accessFile }
 
 // settle puts data.access into the document of a folder or an archive that has none. Data of a
-// folder's author in its place would be grants that nobody made, and that never end.
+// folder's author in its place, or beside what an archive has from With, would be grants that nobody made, and that never end.
 func settle(f *folder, document map[string]any) []Problem {
-	if slices.ContainsFunc(f.data, isAccess) {
-		return nil // an archive's, from With
-	}
 	if _, taken := document[accessName]; !taken {
 		document[accessName] = map[string]any{}
 		return nil
 	}
 	for _, s := range f.data {
-		if one, bad := readData([]Source{s}); len(bad) == 0 && one[accessName] != nil {
+		if isAccess(s) {
+			continue
+		}
+		one, bad := readData([]Source{s})
+		if _, defines := one[accessName]; len(bad) == 0 && defines {
 			return []Problem{reserved(s.Name)}
 		}
 	}
-	return []Problem{reserved("")}
+	return nil
 }
 
 func reserved(name string) Problem {

@@ -1,6 +1,7 @@
 package rego
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,6 +122,31 @@ func TestAccessIsReserved(t *testing.T) {
 		_, err := Load(dir)
 		problems, ok := errors.AsType[*Problems](err)
 		if !ok || len(problems.List) != 1 || problems.List[0].Code != "policy.data.access" || !strings.HasSuffix(problems.List[0].File, name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What With was given stands in an archive, and nothing beside it: neither a part of another file, nor the same file again.
+func TestAccessInArchive(t *testing.T) {
+	e, err := load(t, map[string]string{"a.rego": granting, "data.yaml": "roles: {}"}).With([]byte(`{"grants":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := LoadArchive(e.Archive()); err != nil || !bytes.Equal(again.Access(), e.Access()) {
+		t.Errorf("as it is: %v", err)
+	}
+	files := e.Sources()
+	for name, more := range map[string]Source{
+		"beside it":       {"lib/data.json", []byte(`{}`)},
+		"in another":      {"data.json", []byte(`{"access":{"grants":{"user/x":{}}}}`)},
+		"null":            {"data.json", []byte(`{"access":{"learning":null}}`)},
+		"below it":        {"access/learning/data.json", []byte(`{"mon-7":1}`)},
+		"a second one":    {accessFile, []byte(`{"grants":{"user/x":{}}}`)},
+		"rules of a name": {"a.rego", []byte("package cordon\nallow := true\n")},
+	} {
+		_, err := LoadArchive(tarOf(files, []Source{more}))
+		if (err == nil) != (name == "beside it") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

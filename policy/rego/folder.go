@@ -215,9 +215,9 @@ func tarOf(lists ...[]Source) []byte {
 	return out.Bytes()
 }
 
-// readArchive reads what archive wrote.
+// readArchive reads what archive wrote. Of two files of one name different readers take different ones, so there are none.
 func readArchive(b []byte) (*folder, error) {
-	f := &folder{}
+	f, seen := &folder{}, map[string]bool{}
 	r := tar.NewReader(bytes.NewReader(b))
 	for {
 		h, err := r.Next()
@@ -230,6 +230,10 @@ func readArchive(b []byte) (*folder, error) {
 		if h.Typeflag != tar.TypeReg || kind(h.Name) == 0 {
 			return nil, fmt.Errorf("read policy archive: %q does not belong there", h.Name)
 		}
+		if seen[h.Name] {
+			return nil, fmt.Errorf("read policy archive: %q is there twice", h.Name)
+		}
+		seen[h.Name] = true
 		text, err := io.ReadAll(io.LimitReader(r, maxData+1))
 		if err != nil {
 			return nil, fmt.Errorf("read policy archive: %q: %w", h.Name, err)

@@ -165,6 +165,9 @@ func (p *Proposal) open(number int, archive []byte) (*rego.Engine, error) {
 	if err != nil {
 		return nil, Placed(err)
 	}
+	if engine.Access() != nil {
+		return nil, exit.Error{Code: "policy.data.access", Exit: exit.Checks, Message: "it brings data.access, which belongs to the gateway", Try: []string{"cordon policy submit, of a folder"}}
+	}
 	if DigestsOf(engine) != p.Digests {
 		return nil, tampered(number, errors.New("its digests are not those of its files"))
 	}
