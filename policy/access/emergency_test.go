@@ -91,6 +91,32 @@ func TestEmergency(t *testing.T) {
 	}
 }
 
+// However much is made and ended behind it, an emergency is not forgotten before somebody has reviewed it; and so many that
+// nobody has are too many.
+func TestEmergencyNotFlushed(t *testing.T) {
+	l, ids := made(t, emergency("ct-2", time.Hour))
+	l, _ = l.Advance(noon)
+	l, _, err := l.End(ids[0], "kim", "over", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := grant("ct-2", 0, time.Hour)
+	over.Begun, over.Ended = true, noon
+	for range maxKept + 1 {
+		l.Facts = append(l.Facts, over)
+	}
+	l, _ = l.Advance(noon.Add(ReviewWithin))
+	if f, known := l.Find(ids[0]); !known || !f.Unreviewed() || !f.Overdue || len(l.Facts) != 1+maxKept {
+		t.Errorf("%d are kept, and of it %+v", len(l.Facts), f)
+	}
+	for i := range l.Facts {
+		l.Facts[i].Kind, l.Facts[i].Reviewed = Emergency, time.Time{}
+	}
+	if _, _, err := l.Make(grant("ct-2", 0, time.Hour), noon); !errors.Is(err, ErrFull) {
+		t.Errorf("%d that nobody has reviewed: %v", len(l.Facts), err)
+	}
+}
+
 // Whoever was away for days sees it end, then overdue.
 func TestEmergencyAfterDays(t *testing.T) {
 	l, _ := made(t, emergency("ct-2", time.Hour))

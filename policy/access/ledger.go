@@ -10,8 +10,8 @@ import (
 
 // Limits of a ledger.
 const (
-	MaxFacts = 4096               // that are not over
-	maxKept  = 4096               // that are over
+	MaxFacts = 4096               // that are not over, or emergencies that nobody has reviewed
+	maxKept  = 4096               // of the others
 	keepFor  = 7 * 24 * time.Hour // those that are over, for people to look up; the log has them for good
 )
 
@@ -22,7 +22,7 @@ var (
 	ErrGoesOn   = errors.New("it goes on; it is reviewed when it is over")
 	ErrReviewed = errors.New("it was reviewed already")
 	ErrTwice    = errors.New("it was opened with this statement already")
-	ErrFull     = fmt.Errorf("there are %d grants, windows, quarantines and emergencies already", MaxFacts)
+	ErrFull     = fmt.Errorf("there are %d grants, windows, quarantines and emergencies already that are not over or not reviewed", MaxFacts)
 )
 
 // Ledger is all facts, in the order they were made. It is a value: a method that changes it
@@ -53,7 +53,7 @@ func (l Ledger) Make(f Fact, now time.Time) (Ledger, Fact, error) {
 	}
 	standing := 0
 	for i := range l.Facts {
-		if l.Facts[i].Phase() != Over {
+		if l.Facts[i].Phase() != Over || l.Facts[i].Unreviewed() {
 			standing++
 		}
 		if f.Proof != "" && l.Facts[i].Proof == f.Proof {
@@ -134,8 +134,8 @@ func (l Ledger) Advance(now time.Time) (Ledger, []Event) {
 		if begins || ends {
 			events = append(events, Event{Fact: was, Ended: ends})
 		}
-		if f.Phase() == Over && !ends {
-			if kept++; kept > maxKept || now.Sub(f.Ended) > keepFor && !f.Unreviewed() {
+		if f.Phase() == Over && !ends && !f.Unreviewed() {
+			if kept++; kept > maxKept || now.Sub(f.Ended) > keepFor {
 				continue
 			}
 		}
