@@ -62,6 +62,10 @@ func (id *Identity) URI() string {
 	return "spiffe://" + id.TrustDomain + "/" + id.Kind + "/" + id.ID
 }
 
+// SamePerson reports whether two names, such as "user/dr.kim", may be one person's: hospitals' directories do not tell upper
+// case from lower. It is for refusing somebody who has to be another one. To policy the two are different subjects.
+func SamePerson(a, b string) bool { return strings.EqualFold(a, b) }
+
 // Check reports the first thing about id that no certificate may say. It looks at
 // names and lists only.
 func (id *Identity) Check() error {

@@ -238,7 +238,7 @@ func (m *emergencies) review(s *signed.Words, now time.Time) (answer EmergencyAn
 			return l, f, note{}, exit.Error{Code: "break_glass.gateway", Exit: exit.Conflict, Message: fmt.Sprintf("it is meant for gateway %.80q, this is %q", v.Gateway, m.config.ID())}
 		case !known || f.Kind != access.Emergency:
 			return l, f, note{}, RefusedFact(access.ErrNoFact)
-		case by == f.By || by == f.Subject:
+		case certs.SamePerson(by, f.By) || certs.SamePerson(by, f.Subject):
 			return l, f, note{}, exit.Error{Code: "break_glass.own", Exit: exit.Denied, Message: fmt.Sprintf("%s was opened by %s: another person reviews it", f.ID, by), Try: []string{keys + " of the configuration names who may"}}
 		}
 		next, f, err := l.Review(v.ID, by, v.Note, now)

@@ -290,8 +290,10 @@ func TestGlassUnrecorded(t *testing.T) {
 		}
 	}
 	// Not under the name in which the codes were used.
-	if _, err := g.opens(t, g.badge(t, ca.Request{ID: "n.abe", Groups: []string{"icu-lead"}}), PurposeReview, found); code(err) != "break_glass.own" {
-		t.Errorf("one's own is reviewed: %v", err)
+	for _, name := range []string{"n.abe", "N.Abe"} {
+		if _, err := g.opens(t, g.badge(t, ca.Request{ID: name, Groups: []string{"icu-lead"}}), PurposeReview, found); code(err) != "break_glass.own" {
+			t.Errorf("one's own is reviewed by %s: %v", name, err)
+		}
 	}
 	if done, err := g.opens(t, lead, PurposeReview, found); err != nil || done.Fact.Unreviewed() {
 		t.Errorf("%+v, %v", done, err)

@@ -48,7 +48,7 @@ func (w *Workflow) judge(s *Step) error {
 	switch {
 	case err != nil:
 		return err
-	case s.Do == "approve" && by == author:
+	case s.Do == "approve" && certs.SamePerson(by, author):
 		return ownFailure(s.Number, by)
 	case sub.Rejected != nil:
 		return rejectedFailure(sub)
@@ -134,7 +134,7 @@ func (w *Workflow) approver(sub *Submission, author string) (string, error) {
 		return "", err
 	}
 	by, err := actor(id, w.Config.Policy.Approval.Approvers)
-	if err == nil && by == author {
+	if err == nil && certs.SamePerson(by, author) {
 		err = ownFailure(sub.Number, by)
 	}
 	return by, err

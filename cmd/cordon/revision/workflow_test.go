@@ -73,6 +73,7 @@ func newOffice(t *testing.T) *office {
 		o.issue(t, name, ca.Request{Kind: "user", ID: name, Roles: roles})
 	}
 	o.issue(t, "bob again", ca.Request{Kind: "user", ID: "bob", Roles: []string{"lead"}})
+	o.issue(t, "Bob", ca.Request{Kind: "user", ID: "Bob", Roles: []string{"lead"}})
 	o.issue(t, "robot", ca.Request{Kind: "service", ID: "robot", Roles: []string{"lead", "security"}})
 	return o
 }
@@ -258,6 +259,16 @@ func TestTwoPeople(t *testing.T) {
 	tampered := o.submission(t, w, "kim", "a", nil)
 	tampered.Archive = o.edition(t, "b").ArchiveWithTests()
 	refuse("other files", tampered, "submission.changed")
+	granted, err := o.edition(t, "a").With([]byte(`{"grants":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bringing := func(p *Proposal) {
+		p.Digests, p.Archive = DigestsOf(granted), signed.Digest(granted.ArchiveWithTests())
+	}
+	tampered = o.submission(t, w, "kim", "a", bringing)
+	tampered.Archive = granted.ArchiveWithTests()
+	refuse("with grants of its own", tampered, "policy.data.access")
 	tampered = o.submission(t, w, "kim", "a", nil)
 	tampered.Signed.Words = bytes.Replace(tampered.Signed.Words, []byte(`"because"`), []byte(`"other"`), 1)
 	refuse("other words", tampered, "statement.refused")
@@ -324,6 +335,10 @@ func TestTwoPeople(t *testing.T) {
 	o.must(t, w, o.submission(t, w, "bob", "b", nil))
 	refuse("both roles", o.opinion(t, w, "bob", "approve", 3, nil), "approval.own")
 	refuse("both roles, another certificate", o.opinion(t, w, "bob again", "approve", 3, nil), "approval.own")
+	refuse("both roles, the name in upper case", o.opinion(t, w, "Bob", "approve", 3, nil), "approval.own")
+	restore = o.spoil(t, 3, ".json", func(b []byte) []byte { return forged(t, o, w, b, "Bob", "ada") })
+	refuse("in upper case, forged into the file", roll(3, rollout.Shadow), "approval.own")
+	restore()
 	restore = o.spoil(t, 3, ".json", func(b []byte) []byte { return forged(t, o, w, b, "bob again", "ada") })
 	refuse("forged into the file", roll(3, rollout.Shadow), "approval.own")
 	restore()
