@@ -1,6 +1,7 @@
 package revision
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,9 +59,16 @@ func (b *Bundles) Last() (*rego.Bundle, error) {
 }
 
 // Open verifies a delivery and holds it against what was taken before: is it news? rollback
-// names an older revision to go back to; 0 is none.
+// names an older revision to go back to; 0 is none. One that is kept was taken in time, so it stays good.
 func (b *Bundles) Open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, news bool, err error) {
-	if opened, err = rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.Keys, time.Now()); err != nil {
+	now, other := time.Now(), false
+	if rollback != 0 {
+		was, err := b.Kept.Delivery(rollback)
+		if other = err == nil && !bytes.Equal(was.Bundle, d.Bundle); err == nil && !other {
+			now = time.Time{}
+		}
+	}
+	if opened, err = rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.Keys, now); err != nil {
 		return nil, false, Placed(err)
 	}
 	in, err := b.Kept.InForce()
@@ -75,7 +83,7 @@ func (b *Bundles) Open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, n
 		return opened, true, nil
 	case opened.Revision == in.Revision && opened.Digest == in.Digest:
 		return opened, false, nil
-	case opened.Revision == in.Highest && opened.Digest != in.HighestDigest, opened.Revision == in.Revision:
+	case opened.Revision == in.Highest && opened.Digest != in.HighestDigest, opened.Revision == in.Revision, other:
 		return nil, false, exit.Error{Code: "bundle.revision.reused", Exit: exit.Conflict, Message: fmt.Sprintf("%s is another bundle of revision %d, which was taken before", d.Name, opened.Revision),
 			Try: []string{"build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
 	case rollback != 0:

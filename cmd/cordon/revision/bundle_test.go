@@ -1,0 +1,88 @@
+package revision
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"cordon/cmd/cordon/exit"
+	"cordon/policy/rego"
+)
+
+// publisher makes bundles of a small policy.
+type publisher struct{ opa, signer rego.KeyPair }
+
+func (p publisher) bundle(t *testing.T, revision uint64, name string, made time.Time) rego.Delivery {
+	t.Helper()
+	dir := t.TempDir()
+	for file, text := range map[string]string{
+		"a.rego":      "package cordon\n\nallow if input.subject.id == \"" + name + "\"\n",
+		"a_test.rego": "package cordon_test\n\nimport data.cordon\n\ntest_name if cordon.allow with input as {\"subject\": {\"id\": \"" + name + "\"}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := rego.Delivery{Name: name}
+	tarball, _, err := rego.BuildBundle(t.Context(), dir, revision, "")
+	if err == nil {
+		d.Bundle, err = rego.SignBundle(tarball, p.opa.Private, "")
+	}
+	if err == nil {
+		d.Signature, err = rego.SignDetached(d.Bundle, p.signer.Private, made, time.Hour)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestBackToKept goes back to bundles that were taken once. What was in force stays good for that, however long ago it was
+// signed. Another one of its number, or one that was never taken here, does not become good by being named.
+func TestBackToKept(t *testing.T) {
+	var p publisher
+	var err error
+	if p.opa, p.signer, err = rego.NewBundleKeyPairs(); err != nil {
+		t.Fatal(err)
+	}
+	b := &Bundles{Kept: KeptBundles{t.TempDir()}}
+	if b.Keys, err = rego.NewBundleKeys(p.opa.Public, "", p.signer.Public); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	old := now.Add(-40 * 24 * time.Hour)
+	first, second, third := p.bundle(t, 11, "first", old), p.bundle(t, 12, "second", old.Add(time.Minute)), p.bundle(t, 13, "third", now)
+	for _, d := range []rego.Delivery{first, second, third} {
+		opened, err := rego.OpenBundle(d.Name, d.Bundle, d.Signature, b.Keys, time.Time{})
+		if err == nil {
+			err = b.Take(d, opened)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		d        rego.Delivery
+		rollback uint64
+		code     string
+	}{
+		{"kept, signed long ago", first, 11, ""},
+		{"another kept one", second, 12, ""},
+		{"not named", first, 0, "bundle.detached.expired"},
+		{"another number named", first, 12, "bundle.detached.expired"},
+		{"another of its number", p.bundle(t, 11, "forged", now), 11, "bundle.revision.reused"},
+		{"never taken", p.bundle(t, 10, "unknown", now), 10, ""},
+		{"never taken, signed long ago", p.bundle(t, 10, "unknown", old), 10, "bundle.detached.expired"},
+	} {
+		opened, news, err := b.Open(c.d, c.rollback)
+		code := ""
+		if err != nil {
+			code = exit.Errors(err)[0].Code
+		}
+		if code != c.code || code == "" && (!news || opened.Revision != c.rollback) {
+			t.Errorf("%s: %v %v, want %q", c.name, opened, err, c.code)
+		}
+	}
+}
