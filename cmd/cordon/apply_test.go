@@ -16,6 +16,7 @@ import (
 func tellApply(t *testing.T, cordon string) {
 	t.Run("its own access cut", func(t *testing.T) { accessCut(t, cordon) })
 	t.Run("confirmed", func(t *testing.T) { trialConfirmed(t, cordon) })
+	t.Run("the policy broken meanwhile", func(t *testing.T) { trialAndBrokenPolicy(t, cordon) })
 	t.Run("started again", func(t *testing.T) { trialCrashed(t, cordon) })
 	t.Run("at once, and back", func(t *testing.T) { appliedAndBack(t, cordon) })
 }
@@ -107,6 +108,33 @@ func trialConfirmed(t *testing.T, cordon string) {
 	if !s.reached(t, other) {
 		t.Error("it is not what the next start runs with")
 	}
+	d.stop(t)
+}
+
+// trialAndBrokenPolicy has somebody at work on the policy folder when a trial ends that cuts everybody off.
+func trialAndBrokenPolicy(t *testing.T, cordon string) {
+	s := newSite(t, cordon)
+	s.issueStaff(t)
+	d := s.serve(t)
+	s.must(t, "apply", s.edited(t, s.listen, freeAddress(t)), "--confirm", "3s", "--yes", "--dir", s.gw())
+	rules := filepath.Join(s.gw(), "policy", "cordon.rego")
+	whole, err := os.ReadFile(rules)
+	if err == nil {
+		err = os.WriteFile(rules, append(whole, "\nallow if {\n"...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool { return s.reached(t, s.listen) }) {
+		t.Fatal("nobody confirmed it, and the gateway did not go back")
+	}
+	if out := s.run(t, "reload", "--dir", s.gw()); out.code != exit.Findings || !s.reached(t, s.listen) {
+		t.Errorf("the broken policy: exit code %d: %s", out.code, out.stderr)
+	}
+	if err := os.WriteFile(rules, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.must(t, "reload", "--dir", s.gw())
 	d.stop(t)
 }
 

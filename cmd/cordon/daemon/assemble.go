@@ -68,25 +68,30 @@ func Assemble(ctx context.Context, path string, log *slog.Logger) (*Assembly, er
 	if err != nil {
 		return nil, err
 	}
-	return assembleFrom(ctx, c, nil, log)
+	return assembleFrom(ctx, c, nil, nil, log)
 }
 
 // assembleFrom is assemble for a process that takes over from old, if that is not nil: the log
-// is not opened yet, and listeners that old has passed on are taken.
-func assembleFrom(ctx context.Context, c *config.Config, old *handover.Predecessor, log *slog.Logger) (*Assembly, error) {
+// is not opened yet, and listeners that old has passed on are taken, and the policy that it has proven.
+func assembleFrom(ctx context.Context, c *config.Config, old *handover.Predecessor, proven *revision.Digests, log *slog.Logger) (*Assembly, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a := &Assembly{Config: c, log: handover.NewLog(), background: background, stop: stop, logger: log, broken: make(chan error, 1),
 		raised: newRaised(), outcomes: newOutcomes(c, time.Now()), troubles: make(chan trouble, maxTroubles)}
-	if err := a.build(ctx, background, old, log); err != nil {
+	if err := a.build(ctx, background, old, proven, log); err != nil {
 		a.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Assembly) build(ctx, background context.Context, old *handover.Predecessor, log *slog.Logger) error {
+func (a *Assembly) build(ctx, background context.Context, old *handover.Predecessor, proven *revision.Digests, log *slog.Logger) error {
 	var err error
-	if a.source, err = revision.Start(ctx, a.Config, true); err != nil {
+	if proven != nil {
+		a.source, err = revision.OpenProven(a.Config, *proven)
+	} else {
+		a.source, err = revision.Start(ctx, a.Config, true)
+	}
+	if err != nil {
 		return err
 	}
 	a.Policy = a.source.Current

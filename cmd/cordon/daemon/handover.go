@@ -14,6 +14,7 @@ import (
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/keeper"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/handover"
 )
 
@@ -32,8 +33,9 @@ const (
 
 // inheritance is what a new process is to run with.
 type inheritance struct {
-	Config []byte `json:"config"`
-	Trial  *trial `json:"trial,omitempty"`
+	Config []byte            `json:"config"`
+	Trial  *trial            `json:"trial,omitempty"`
+	Policy *revision.Digests `json:"policy,omitempty"` // that was proven and recorded, if the folder decides: by now it may hold another one
 }
 
 // programChanged reports whether the program on disk is another than this process runs.

@@ -116,7 +116,7 @@ func (r *reloader) reload(ctx context.Context, q ChangeRequest) (Reloaded, error
 	if r.trial != nil && !r.isFile() { // the policy only, and the program
 		text = r.text
 	}
-	return r.bring(ctx, text, r.trial, q.Force)
+	return r.bring(ctx, bringing{text: text, trial: r.trial, force: q.Force})
 }
 
 // unchanged is the outcome of what changes nothing.
@@ -126,11 +126,19 @@ func (r *reloader) unchanged() Reloaded {
 	return Reloaded{Schema: "cordon.reload/v1", Policy: rev, Data: data, OldPolicy: rev, OldData: data, Devices: []string{}}
 }
 
-// bring makes a configuration, on trial or not, and the policy that it names what decisions rest
+// bringing is a configuration on its way into force.
+type bringing struct {
+	text  []byte
+	trial *trial // nil: it is meant to stay
+	force bool   // a new process takes over in any case
+	back  bool   // from a trial
+}
+
+// bring makes a configuration and the policy that it names what decisions rest
 // on. On an error nothing has changed. r.mu is held.
-func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool) (Reloaded, error) {
+func (r *reloader) bring(ctx context.Context, b bringing) (Reloaded, error) {
 	done := r.unchanged()
-	c, err := config.Parse(r.file, text)
+	c, err := config.Parse(r.file, b.text)
 	if err != nil {
 		return done, err
 	}
@@ -139,7 +147,7 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 			Try: []string{"restart it: what it does at the moment is unchanged", "or undo that, and reload the rest"}}
 	}
 	done.origin = policyOrigin(c)
-	source, tests, err := r.provenSource(ctx, c)
+	source, tests, err := r.provenSource(ctx, c, b.back)
 	if err != nil {
 		return done, err
 	}
@@ -151,17 +159,25 @@ func (r *reloader) bring(ctx context.Context, text []byte, t *trial, force bool)
 	if programChanged() {
 		done.HandedOver = append(done.HandedOver, "the program")
 	}
-	if force && len(done.HandedOver) == 0 {
+	if b.force && len(done.HandedOver) == 0 {
 		done.HandedOver = []string{"nothing but the command"}
 	}
 	if err := r.replace(&done, source, c); err != nil {
 		return done, err
 	}
 	if len(done.HandedOver) == 0 {
-		r.config, r.text = c, text
+		r.config, r.text = c, b.text
 		return done, nil
 	}
-	if err := r.handOver(ctx, inheritance{text, t}); err != nil {
+	run := inheritance{Config: b.text, Trial: b.trial}
+	if !c.Policy.Elsewhere() {
+		if err := revision.KeptIn(c).Keep(source.Current); err != nil {
+			return done, err
+		}
+		proven := revision.DigestsOf(source.Current)
+		run.Policy = &proven
+	}
+	if err := r.handOver(ctx, run); err != nil {
 		return done, err
 	}
 	done.Process, done.OldProcess, done.Staying = r.heir.Load().PID(), os.Getpid(), r.parts.Gateway.Sessions()
@@ -220,11 +236,16 @@ func (d *Reloaded) Note() string {
 }
 
 // provenSource returns the policy that is to decide: what the folder holds, or, if policies
-// take two people or come as bundles, what is in force.
-func (r *reloader) provenSource(ctx context.Context, c *config.Config) (*revision.Source, int, error) {
+// take two people or come as bundles, what is in force. That stays, too, on the way back from a trial if the folder cannot
+// be used: who is locked out by a configuration does not wait for who is editing the policy.
+func (r *reloader) provenSource(ctx context.Context, c *config.Config, back bool) (*revision.Source, int, error) {
 	f := r.parts.source
 	if f.State == nil && f.Bundles == nil || !c.Policy.Approval.Needed() && !c.Policy.Bundle.Used() {
 		engine, tests, err := revision.Prove(ctx, c)
+		if err != nil && back && c.Policy.Dir == r.config.Policy.Dir {
+			r.log.Warn("the policy folder cannot be used, the policy in force stays", "error", err)
+			engine, err = f.Current, revision.CheckPatches(c, f.Current)
+		}
 		return &revision.Source{Current: engine}, tests, err
 	}
 	err := revision.CheckPatches(c, f.Current)

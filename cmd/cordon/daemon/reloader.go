@@ -17,6 +17,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
 )
@@ -33,6 +34,7 @@ type reloader struct {
 	log       *slog.Logger
 	systemd   notifier
 	old       *handover.Predecessor // whose last sessions go on; nil: this process took over from none
+	proven    *revision.Digests     // the policy that old has proven for this process; nil: the configuration says where it is
 	lifeline  *os.File              // what keeps the segment helper alive; nil: it is not ours
 	following sync.WaitGroup        // old
 
@@ -68,7 +70,7 @@ func prepare(ctx context.Context, file string, keep segment.Keeper, old *handove
 	if r.config, err = config.Parse(file, r.text); err != nil {
 		return nil, err
 	}
-	parts, err := assembleFrom(ctx, r.config, old, log)
+	parts, err := assembleFrom(ctx, r.config, old, r.proven, log)
 	if err != nil {
 		return nil, err
 	}

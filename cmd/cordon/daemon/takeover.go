@@ -31,7 +31,7 @@ func (r *reloader) inherit() (err error) {
 	if err := json.Unmarshal(r.old.Offer.State, &run); err != nil {
 		return fmt.Errorf("read what the old process runs with: %w", err)
 	}
-	r.text, r.trial = run.Config, run.Trial
+	r.text, r.trial, r.proven = run.Config, run.Trial, run.Policy
 	return nil
 }
 

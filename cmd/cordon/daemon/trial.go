@@ -29,13 +29,30 @@ type trial struct {
 	For    time.Duration `json:"for"`    // from when it is in force
 	Until  time.Time     `json:"until"`  // zero: it is not in force yet
 	Before []byte        `json:"before"` // what was in force
+
+	seen time.Time     // when this process let the time run,
+	left time.Duration // and what was left of it
 }
 
 // begin lets the time run.
 func (t *trial) begin() {
+	now := time.Now()
 	if t.Until.IsZero() {
-		t.Until = time.Now().Add(t.For).Round(0) // by the wall clock, so that sleep counts
+		t.Until = now.Add(t.For).Round(0)
 	}
+	t.seen, t.left = now, min(t.For, t.Until.Sub(now.Round(0)))
+}
+
+// over reports whether the time is over, by the wall clock, so that sleep counts, or by one that nobody sets: a clock that was
+// set back does not keep locked out who waits for the end.
+func (t *trial) over(now time.Time) bool {
+	return !now.Round(0).Before(t.Until) || now.Sub(t.seen) >= t.left
+}
+
+// again lets it run once more.
+func (t *trial) again(wait time.Duration) {
+	t.For, t.Until = wait, time.Time{}
+	t.begin()
 }
 
 // trialName is the note in gateway.state that a configuration is on trial, for whoever starts
@@ -79,7 +96,7 @@ func (r *reloader) try(ctx context.Context, q ChangeRequest) (Reloaded, error) {
 		return done, fmt.Errorf("record the trial: %w", err)
 	}
 	// From here on it may be in force, whatever else happens to this process.
-	if done, err = r.bring(ctx, q.Config, t, false); err != nil {
+	if done, err = r.bring(ctx, bringing{text: q.Config, trial: t}); err != nil {
 		r.dropTrial()
 		return done, err
 	}
@@ -122,7 +139,7 @@ func (r *reloader) keepTrial(ctx context.Context) {
 		if r.trial != nil {
 			r.trialEnds.Store(r.trial.Until.UnixNano())
 		}
-		if !r.handedOver() && r.trial != nil && !time.Now().Round(0).Before(r.trial.Until) {
+		if !r.handedOver() && r.trial != nil && r.trial.over(time.Now()) {
 			r.endTrial(ctx, "nobody has confirmed it")
 		}
 		r.mu.Unlock()
@@ -198,10 +215,10 @@ func (r *reloader) endTrial(ctx context.Context, why string) (Reloaded, error) {
 	if err := r.parts.record(note); err != nil {
 		r.log.Error("record the end of a trial", "error", err)
 	}
-	done, err := r.bring(ctx, before, nil, false)
+	done, err := r.bring(ctx, bringing{text: before, back: true})
 	r.parts.outcomes.note(fromConfiguration, err)
 	if err != nil {
-		r.trial.Until = time.Now().Add(trialRetry)
+		r.trial.again(trialRetry)
 		r.log.Error("cannot go back from the configuration on trial, trying again", "error", err, "in", trialRetry)
 		return done, err
 	}

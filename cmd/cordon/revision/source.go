@@ -66,6 +66,15 @@ func Open(c *config.Config) (*Source, error) {
 	return &Source{Current: engine, State: &first, Begun: true}, CheckPatches(c, engine)
 }
 
+// OpenProven opens a policy of the folder as it was proven and kept, whatever the folder holds by now.
+func OpenProven(c *config.Config, of Digests) (*Source, error) {
+	engine, err := KeptIn(c).Open(of)
+	if err != nil {
+		return nil, fmt.Errorf("open the policy that was proven: %w", err)
+	}
+	return &Source{Current: engine}, CheckPatches(c, engine)
+}
+
 // Starting returns the policy that a start would decide by, proven as a check does it:
 // how many of its tests passed, and what is to be said of it. What was rolled out was tested
 // when it was submitted.
