@@ -26,6 +26,7 @@ func tellHandover(t *testing.T, cordon string) {
 	t.Run("killed at every step", func(t *testing.T) { heirKilled(t, cordon) })
 	t.Run("killed afterwards", func(t *testing.T) { bothKilled(t, cordon) })
 	t.Run("sessions that stay are asked again", func(t *testing.T) { stayersAsked(t, cordon) })
+	t.Run("an authority taken back", func(t *testing.T) { trustTakenBack(t, cordon) })
 	t.Run("quarantine afterwards", func(t *testing.T) { quarantineReaches(t, cordon) })
 	t.Run("quarantine meanwhile", func(t *testing.T) { quarantineMeets(t, cordon) })
 	t.Run("a rollout under way", func(t *testing.T) { rolloutHandedOver(t, cordon) })

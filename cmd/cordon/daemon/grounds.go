@@ -25,6 +25,13 @@ type grounds struct {
 	Rollout   *rollout.Candidate       `json:"rollout,omitempty"`   // how far it is
 	Devices   map[string]policy.Device `json:"devices"`             // in force, by id
 	Services  []config.Device          `json:"services"`            // as they are configured
+	Trust     *trustFiles              `json:"trust,omitempty"`     // whom clients come from; nil: an older program does not say
+}
+
+// trustFiles are where further authorities are named, as identity.ca has them.
+type trustFiles struct {
+	Trust string `json:"trust_file"`
+	CRL   string `json:"crl_file"`
 }
 
 // keptPolicy is a policy by its digests, as gateway.state keeps it.
@@ -38,7 +45,8 @@ func keptAs(e *rego.Engine) keptPolicy { return keptPolicy{e.Revision(), e.Data(
 
 // grounds are those that a decides on. standing.mu is held.
 func (a *Assembly) grounds() grounds {
-	g := grounds{Policy: keptAs(a.Policy), Devices: a.devices, Services: a.Config.Devices}
+	authority := &a.Config.Identity.CA
+	g := grounds{Policy: keptAs(a.Policy), Devices: a.devices, Services: a.Config.Devices, Trust: &trustFiles{authority.TrustFile, authority.CRLFile}}
 	if a.candidate != nil {
 		candidate := keptAs(a.candidate)
 		g.Candidate, g.Rollout = &candidate, a.source.State.Candidate
@@ -91,6 +99,11 @@ func (a *Assembly) follow(text json.RawMessage) (ended int, err error) {
 	var decider policy.Decider
 	if err = json.Unmarshal(text, &g); err == nil {
 		decider, err = g.decider(a)
+	}
+	if err == nil && g.Trust != nil {
+		if bad := a.certs.Retrust(g.Trust.Trust, g.Trust.CRL); bad != nil { // their sessions end, and no others
+			a.logger.Error("authorities that the new process trusts cannot be read", "error", bad)
+		}
 	}
 	if err == nil {
 		a.devices = g.Devices
