@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -28,6 +29,20 @@ func TestExposure(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", unit, err, out)
 		}
 		rated(t, filepath.Base(unit), string(out))
+	}
+}
+
+// TestSegmentSocket keeps members of the gateway's group, who may read metrics, from the helper: it gives connections to devices
+// past every policy.
+func TestSegmentSocket(t *testing.T) {
+	unit, err := os.ReadFile("../systemd/cordon-segment.socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"SocketUser=cordon", "SocketMode=0600"} {
+		if !strings.Contains(string(unit), "\n"+line+"\n") {
+			t.Errorf("the unit does not say %s", line)
+		}
 	}
 }
 
