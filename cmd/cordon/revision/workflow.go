@@ -147,7 +147,7 @@ func (w *Workflow) submit(s *Step) (int, error) {
 	if err := signed.Read(s.Signed.Words, &p); err != nil {
 		return 0, err
 	}
-	by, err := w.accept(s.Signed, PurposeSubmit, w.Config.Policy.Approval.Authors)
+	by, certificate, err := w.accept(s.Signed, PurposeSubmit, w.Config.Policy.Approval.Authors)
 	if err != nil {
 		return 0, err
 	}
@@ -187,7 +187,7 @@ func (w *Workflow) submit(s *Step) (int, error) {
 	if err := disk.Write(submissionPath(w.Config, number, ".tar"), s.Archive, 0o600); err != nil {
 		return 0, fmt.Errorf("keep the submission: %w", err)
 	}
-	if err := w.note(kindSubmit, number, by, p.Why, p.Digests); err != nil {
+	if err := w.note(kindSubmit, number, by, p.Why+certificate, p.Digests); err != nil {
 		return 0, err
 	}
 	taken := *s.Signed

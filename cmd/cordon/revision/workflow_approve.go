@@ -44,7 +44,7 @@ func (w *Workflow) judge(s *Step) error {
 		purpose, kind, target = PurposeReject, kindReject, &sub.Rejected
 		roles = slices.Concat(roles, w.Config.Policy.Approval.Authors)
 	}
-	by, err := w.accept(s.Signed, purpose, roles)
+	by, certificate, err := w.accept(s.Signed, purpose, roles)
 	switch {
 	case err != nil:
 		return err
@@ -62,7 +62,7 @@ func (w *Workflow) judge(s *Step) error {
 			return err
 		}
 	}
-	if err := w.note(kind, s.Number, by, why+"; submitted by "+author, sub.Proposal.Digests); err != nil {
+	if err := w.note(kind, s.Number, by, why+"; submitted by "+author+certificate, sub.Proposal.Digests); err != nil {
 		return err
 	}
 	taken := *s.Signed
@@ -93,13 +93,15 @@ func (w *Workflow) about(sub *Submission, o *Opinion) error {
 	return nil
 }
 
-// accept says who makes a statement now. It must be a person in one of the roles.
-func (w *Workflow) accept(s *signed.Words, purpose string, roles []string) (string, error) {
+// accept says who makes a statement now, and for the log by which certificate: whoever finds their name there and has said
+// nothing can show that it was issued to somebody else. It must be a person in one of the roles.
+func (w *Workflow) accept(s *signed.Words, purpose string, roles []string) (by, certificate string, err error) {
 	id, err := w.Verifier.Accept(&s.Statement, purpose, sha256.Sum256(s.Words))
 	if err != nil {
-		return "", signed.Refused(err)
+		return "", "", signed.Refused(err)
 	}
-	return actor(id, roles)
+	by, err = actor(id, roles)
+	return by, "; certificate " + id.Serial, err
 }
 
 // author says who submitted sub, as the signature has it, and whether a revocation of the

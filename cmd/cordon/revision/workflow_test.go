@@ -388,6 +388,11 @@ func TestTwoPeople(t *testing.T) {
 			}
 		}
 	}
+	for kind, who := range map[audit.Kind]string{kindSubmit: "kim", kindApprove: "ada"} {
+		if notes := o.entries(t, kind); !slices.ContainsFunc(notes, func(s string) bool { return strings.HasSuffix(s, "; certificate "+o.serial[who]) }) {
+			t.Errorf("no entry names the certificate of %s: %q", who, notes)
+		}
+	}
 	if n != refused-1 { // one was no step
 		t.Errorf("%d refused steps are recorded, %d were made", n, refused)
 	}
