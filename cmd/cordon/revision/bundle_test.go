@@ -1,10 +1,13 @@
 package revision
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"cordon/cmd/cordon/exit"
 	"cordon/policy/rego"
@@ -84,5 +87,53 @@ func TestBackToKept(t *testing.T) {
 		if code != c.code || code == "" && (!news || opened.Revision != c.rollback) {
 			t.Errorf("%s: %v %v, want %q", c.name, opened, err, c.code)
 		}
+	}
+}
+
+// TestPipeSwapped has whoever controls the folder of bundles put a pipe in a bundle's place between two looks at it: to open it
+// would wait for a writer who never comes, and with it whoever reloads, or stops, the gateway.
+func TestPipeSwapped(t *testing.T) {
+	dir := t.TempDir()
+	path, pipe, file := filepath.Join(dir, "a"+BundleExt), filepath.Join(dir, "pipe"), filepath.Join(dir, "file")
+	stop, swapping := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				swapping <- nil
+				return
+			default:
+			}
+			err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Rename(file, path), unix.Mkfifo(pipe, 0o600), os.Rename(pipe, path))
+			if err != nil {
+				swapping <- err
+				return
+			}
+		}
+	}()
+	read := make(chan int)
+	go func() {
+		files := 0
+		for range 20000 {
+			if d, err := ReadDelivery(path); err == nil && len(d.Bundle) == 1 {
+				files++
+			}
+		}
+		read <- files
+	}()
+	select {
+	case files := <-read:
+		if files == 0 {
+			t.Error("no file was read")
+		}
+	case <-time.After(time.Minute):
+		t.Error("a reader waits for a pipe")
+		if w, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil { // lets it go
+			w.Close()
+		}
+	}
+	close(stop)
+	if err := <-swapping; err != nil {
+		t.Fatal(err)
 	}
 }
