@@ -19,10 +19,7 @@ func (s *Source) Retrust(trustFile, crlFile string) error {
 	t.foreign, t.lists = watched{path: trustFile}, listFile{watched: watched{path: crlFile}}
 	k := *t.known.Load()
 	k.foreign, k.authorities, k.lists = nil, nil, nil
-	if crlFile != "" {
-		k.lists = listsByKey{} // every one is missing, which is not that nobody asks for them
-	}
-	_, err := t.followForeign(&k)
+	_, err := t.followForeign(&k) // with the last good lists, if there is to be any
 	_, noLists := t.followLists(&k)
 	k.over = k.lists.over(time.Now())
 	k.epoch++

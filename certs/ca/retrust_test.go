@@ -9,31 +9,33 @@ import (
 )
 
 // TestRetrust has a source go by other files: who is vouched for by whom they name, and is on no list, is let in, and nobody else;
-// where one of the two files cannot be read nobody is, until it can be. Our own clients do not notice.
+// where the trust file cannot be read nobody is, until it can be. Lists that were good once count on, as at a start; an authority
+// of which there never was one vouches for nobody.
 func TestRetrust(t *testing.T) {
-	first, second := newClinic(t, "St Elsewhere", nil), newClinic(t, "Elsewhere General", nil)
-	ito, abe, stolen := first.badge(t, "dr.ito"), second.badge(t, "dr.abe"), second.badge(t, "dr.kim")
+	first, second, third := newClinic(t, "St Elsewhere", nil), newClinic(t, "Elsewhere General", nil), newClinic(t, "Elsewhere North", nil)
+	ito, abe, stolen, ali := first.badge(t, "dr.ito"), second.badge(t, "dr.abe"), second.badge(t, "dr.kim"), third.badge(t, "dr.ali")
 	g := newGate(t, certPEM(first.cert.Raw), listPEM(first.list(t, nil)))
 	dir := t.TempDir()
 	trust, lists, missing := filepath.Join(dir, "second.pem"), filepath.Join(dir, "second.crl"), filepath.Join(dir, "later")
 	g.put(t, trust, certPEM(second.cert.Raw))
 	g.put(t, lists, listPEM(second.list(t, nil, stolen.Leaf)))
-	both := filepath.Join(dir, "both.pem")
-	g.put(t, both, certPEM(first.cert.Raw, second.cert.Raw))
+	north := filepath.Join(dir, "north.pem")
+	g.put(t, north, certPEM(second.cert.Raw, third.cert.Raw))
+	no, unknown := certs.ErrUntrusted, certs.ErrRevocationUnknown
 	for _, c := range []struct {
-		name, trust, crl string
-		fails            bool
-		ito, abe, stolen error
+		name, trust, crl      string
+		fails                 bool
+		ito, abe, stolen, ali error
 	}{
-		{"as before", g.trust, g.crl, false, nil, certs.ErrUntrusted, certs.ErrUntrusted},
-		{"another with its list", trust, lists, false, certs.ErrUntrusted, nil, certs.ErrRevoked},
-		{"another, and nobody asks for lists", trust, "", false, certs.ErrUntrusted, nil, nil},
-		{"both, with the list of one", both, lists, false, certs.ErrRevocationUnknown, nil, certs.ErrRevoked},
-		{"both, their lists not to be read", both, missing, true, certs.ErrRevocationUnknown, certs.ErrRevocationUnknown, certs.ErrRevocationUnknown},
-		{"not to be read", missing, "", true, certs.ErrUntrusted, certs.ErrUntrusted, certs.ErrUntrusted},
-		{"lists of nobody", "", lists, true, certs.ErrUntrusted, certs.ErrUntrusted, certs.ErrUntrusted},
-		{"none", "", "", false, certs.ErrUntrusted, certs.ErrUntrusted, certs.ErrUntrusted},
-		{"not to be read again", missing, lists, true, certs.ErrUntrusted, certs.ErrUntrusted, certs.ErrUntrusted},
+		{"as before", g.trust, g.crl, false, nil, no, no, no},
+		{"another, whose lists are not to be read", trust, missing, true, no, unknown, unknown, no},
+		{"another with its list", trust, lists, false, no, nil, certs.ErrRevoked, no},
+		{"another, and nobody asks for lists", trust, "", false, no, nil, nil, no},
+		{"one more, without a list", north, lists, false, no, nil, certs.ErrRevoked, unknown},
+		{"not to be read", missing, "", true, no, no, no, no},
+		{"lists of nobody", "", lists, true, no, no, no, no},
+		{"none", "", "", false, no, no, no, no},
+		{"not to be read again", missing, lists, true, no, no, no, no},
 	} {
 		epoch := g.Epoch()
 		if err := g.Retrust(c.trust, c.crl); (err != nil) != c.fails {
@@ -43,8 +45,8 @@ func TestRetrust(t *testing.T) {
 			t.Errorf("%s: sessions are asked again: %v", c.name, moved)
 		}
 		for range 2 { // at once, and after another look at the files
-			if a, b, d := g.asks(t, ito), g.asks(t, abe), g.asks(t, stolen); !errors.Is(a, c.ito) || !errors.Is(b, c.abe) || !errors.Is(d, c.stolen) {
-				t.Errorf("%s: %v; %v; %v", c.name, a, b, d)
+			if x, y, z, n := g.asks(t, ito), g.asks(t, abe), g.asks(t, stolen), g.asks(t, ali); !errors.Is(x, c.ito) || !errors.Is(y, c.abe) || !errors.Is(z, c.stolen) || !errors.Is(n, c.ali) {
+				t.Errorf("%s: %v; %v; %v; %v", c.name, x, y, z, n)
 			}
 			g.lookNow()
 		}
