@@ -177,11 +177,12 @@ func certListCommand(a *app) *cobra.Command {
 }
 
 func certRevokeCommand(a *app) *cobra.Command {
-	var yes bool
+	var yes, unknown bool
 	c := &cobra.Command{
 		Use: "revoke SERIAL…", Short: "Take certificates back",
 		Long: `Take certificates back. A running gateway refuses them at its next handshake,
-and ends the sessions they already have within a second.`,
+and ends the sessions they already have within a second. With --unknown also those count that this
+authority does not know: after a restore, certificates that were issued later than its backup.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			doing := "revoke " + strconv.Itoa(len(args)) + " certificate(s)"
@@ -192,7 +193,11 @@ and ends the sessions they already have within a second.`,
 			if !yes {
 				return a.confirmRevoke(authority, args)
 			}
-			if err := authority.Revoke(c.Context(), args...); err != nil {
+			revoke := authority.Revoke
+			if unknown {
+				revoke = authority.RevokeUnknown
+			}
+			if err := revoke(c.Context(), args...); err != nil {
 				return cannot(doing, err)
 			}
 			a.remark("revoked %s", strings.Join(args, ", "))
@@ -200,6 +205,7 @@ and ends the sessions they already have within a second.`,
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do it; without this, it is only shown whom it concerns")
+	c.Flags().BoolVar(&unknown, "unknown", false, "also what this authority does not know, as after a restore")
 	return c
 }
 
