@@ -267,14 +267,15 @@ func (r *reloader) refuseBundle(d rego.Delivery, err error) {
 func (u *updates) tell(r *reloader) {
 	text, err := json.Marshal(u.status)
 	path := filepath.Join(u.Kept.Dir, revision.StatusFile)
+	next := filepath.Join(u.Kept.Dir, ".new-"+revision.StatusFile) // which no backup takes
 	if err == nil {
 		err = os.MkdirAll(u.Kept.Dir, 0o700)
 	}
 	if err == nil {
-		err = os.WriteFile(path+".new", text, 0o600)
+		err = os.WriteFile(next, text, 0o600)
 	}
 	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = os.Rename(next, path)
 	}
 	if err != nil {
 		r.log.Warn("write the bundles' status", "error", err)

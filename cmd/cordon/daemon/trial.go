@@ -15,6 +15,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/keeper"
 	"cordon/gateway/audit"
@@ -252,11 +253,7 @@ func (r *reloader) trialPath() string { return filepath.Join(r.config.Gateway.St
 func (r *reloader) noteTrial(t *trial) error {
 	text, err := json.Marshal(t)
 	if err == nil {
-		var f *os.File
-		if f, err = os.OpenFile(r.trialPath(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err == nil {
-			_, err = f.Write(text)
-			err = errors.Join(err, f.Sync(), f.Close())
-		}
+		err = disk.Write(r.trialPath(), text, 0o600) // as a whole: a backup may have its other name
 	}
 	if err != nil {
 		return fmt.Errorf("note that a configuration is on trial: %w", err)
