@@ -36,14 +36,15 @@ func Read(path string) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read the rollout's state: %w", err)
 	}
-	s, err := parse(text)
+	s, err := Parse(text)
 	if err != nil {
 		return State{}, fmt.Errorf("read the rollout's state in %q: %w", path, err)
 	}
 	return s, nil
 }
 
-func parse(text []byte) (State, error) {
+// Parse reads the content of such a file.
+func Parse(text []byte) (State, error) {
 	if len(text) > maxFile {
 		return State{}, fmt.Errorf("more than %d bytes", maxFile)
 	}

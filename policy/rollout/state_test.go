@@ -192,15 +192,15 @@ func TestDamage(t *testing.T) {
 	}
 	for i := range len(text) - 1 { // behind it is a newline, which does not count
 		for _, bad := range [][]byte{text[:i], slices.Concat(text[:i], []byte{text[i] ^ 1}, text[i+1:]), slices.Concat(text[:i], text[i+1:])} {
-			if s, err := parse(bad); err == nil {
+			if s, err := Parse(bad); err == nil {
 				t.Fatalf("%q is read as %s", bad, summary(s))
 			}
 		}
 	}
-	if _, err := parse(append(bytes.Clone(text), "{}"...)); err == nil {
+	if _, err := Parse(append(bytes.Clone(text), "{}"...)); err == nil {
 		t.Error("what is behind the end is not seen")
 	}
-	if _, err := parse(make([]byte, maxFile+1)); err == nil {
+	if _, err := Parse(make([]byte, maxFile+1)); err == nil {
 		t.Error("a huge file is read")
 	}
 	if _, err := Read(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
@@ -264,7 +264,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, state []byte) {
 		text := slices.Concat([]byte(`{"version":1,"sha256":"`+sum(state)+`","state":`), state, []byte("}\n"))
-		s, err := parse(text)
+		s, err := Parse(text)
 		if err != nil {
 			return
 		}

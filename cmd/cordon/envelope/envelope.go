@@ -180,14 +180,23 @@ func Read(state string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", path, err)
+	}
+	return s, nil
+}
+
+// Parse reads the content of such a file.
+func Parse(text []byte) (*Set, error) {
 	s := &Set{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(s); err != nil {
-		return nil, fmt.Errorf("read %q: %w", path, err)
+		return nil, err
 	}
 	if s.Schema != schema || s.Need < 1 || s.Need > len(s.Codes) || len(s.Codes) > maxCodes || len(s.Salt) != 16 {
-		return nil, fmt.Errorf("read %q: no set of sealed codes", path)
+		return nil, errors.New("no set of sealed codes")
 	}
 	return s, nil
 }

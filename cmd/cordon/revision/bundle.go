@@ -88,8 +88,8 @@ func (b *Bundles) Open(d rego.Delivery, rollback uint64) (opened *rego.Bundle, n
 			Try: []string{"build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
 	case rollback != 0:
 		return opened, true, nil
-	case opened.Revision == in.Highest: // it was rolled back from
-		return opened, false, nil
+	case opened.Revision == in.Highest: // it was rolled back from, or lost
+		return opened, in.Restored, nil
 	}
 	return nil, false, exit.Error{Code: "bundle.older", Exit: exit.Conflict, Message: fmt.Sprintf("%s is revision %d, older than %d, which was in force", d.Name, opened.Revision, in.Highest),
 		Try: []string{"cordon policy bundle load FILE --rollback-to " + strconv.FormatUint(opened.Revision, 10), "or build it anew with --revision " + strconv.FormatUint(in.Highest+1, 10)}}
@@ -123,7 +123,7 @@ func (b *Bundles) Take(d rego.Delivery, opened *rego.Bundle) error {
 // RolledBackFrom reports whether somebody went back from this bundle to an older one.
 func (b *Bundles) RolledBackFrom(opened *rego.Bundle) bool {
 	in, err := b.Kept.InForce()
-	return err != nil || in != nil && in.Highest > in.Revision && opened.Revision == in.Highest
+	return err != nil || in != nil && in.Highest > in.Revision && opened.Revision == in.Highest && !in.Restored
 }
 
 // Unreachable says that a source did not answer.

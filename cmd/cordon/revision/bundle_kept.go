@@ -40,6 +40,7 @@ type Chosen struct {
 	Taken         time.Time `json:"taken"`
 	Highest       uint64    `json:"highest"` // that ever decided; more than revision after a rollback
 	HighestDigest string    `json:"highest_sha256"`
+	Restored      bool      `json:"restored,omitempty"` // it came back with a backup, and highest decided here after that: nobody went back from it
 }
 
 // InForce returns nil if no bundle was ever in force.
