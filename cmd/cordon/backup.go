@@ -18,6 +18,7 @@ import (
 	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
 )
 
@@ -81,6 +82,9 @@ func newBackedUp(schema, file string, m *backup.Manifest) backedUp {
 }
 
 func (a *app) backup(ctx context.Context, file string, to *sealing) error {
+	if err := home.CheckWhole(a.config()); err != nil {
+		return err
+	}
 	c, err := config.Load(a.config())
 	if err != nil {
 		return err

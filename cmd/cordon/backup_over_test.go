@@ -31,7 +31,7 @@ func restoredOver(t *testing.T, cordon string) {
 	}
 	d.stop(t)
 	out := s.run(t, "restore", file, "--dir", s.gw(), "--identity", "ward.key")
-	for _, want := range []string{"believed again", "would end\t" + quarantine, "would be in force\t" + grant, "are not in the backup"} {
+	for _, want := range []string{"revoked, and stays so", "and stays\t" + quarantine, "and stays\t" + grant, "has ended", "are not in the backup"} {
 		if out.code != exit.Usage || !strings.Contains(out.stdout, want) {
 			t.Errorf("unasked it exits with %d and says %s%s, want %q", out.code, out.stdout, out.stderr, want)
 		}
@@ -60,8 +60,21 @@ func restoredOver(t *testing.T, cordon string) {
 	if !strings.Contains(entry.Note, "are not in the backup") {
 		t.Errorf("the log says %q", entry.Note)
 	}
+	// What was taken away since stays so, and the log says it.
 	d = s.serve(t)
-	if answer := send(t, s.dial(t, "engine"), framed(message("ORU^R01", "R1", "2.5.1"))); !strings.Contains(answer, "MSA|AA|R1") {
+	if !s.refused(t, "late") {
+		t.Error("a certificate revoked since the backup is taken")
+	}
+	if answer := send(t, s.dial(t, "engine"), framed(message("ORU^R01", "R1", "2.5.1"))); !strings.Contains(answer, "MSA|AR|R1") {
+		t.Errorf("a device quarantined since the backup answers %q", answer)
+	}
+	for id, want := range map[string]string{quarantine: "stays in force over a restore", grant: "stays ended over a restore"} {
+		if notes := strings.Join(s.noted(t, id), "\n"); !strings.Contains(notes, want) {
+			t.Errorf("of %s the log says %q, want %q", id, notes, want)
+		}
+	}
+	s.access(t, "device", "release", "mon-7", "--reason", "over")
+	if answer := send(t, s.dial(t, "engine"), framed(message("ORU^R01", "R2", "2.5.1"))); !strings.Contains(answer, "MSA|AA|R2") {
 		t.Errorf("the answer is %q", answer)
 	}
 	second := s.backUp(t, file+"2") // what was moved aside is in no other backup

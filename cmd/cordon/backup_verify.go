@@ -17,7 +17,9 @@ import (
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/daemon"
+	"cordon/cmd/cordon/envelope"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 )
 
@@ -75,7 +77,8 @@ var neededFiles = []string{
 	inLog + "/key", inLog + "/key.pub", inLog + "/checkpoint",
 }
 
-var examinedFiles = []string{inState + "/" + daemon.LedgerFile, inState + "/ca/crl.pem"}
+var examinedFiles = []string{inState + "/" + daemon.LedgerFile, inState + "/ca/crl.pem", inState + "/" + revision.RolloutFile, inState + "/" + revision.ChosenFile,
+	inState + "/" + envelope.File}
 
 // Bounds of those.
 const (

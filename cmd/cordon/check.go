@@ -47,6 +47,9 @@ type checked struct {
 }
 
 func (a *app) check(ctx context.Context) error {
+	if err := home.CheckWhole(a.config()); err != nil {
+		return err
+	}
 	c, err := config.Load(a.config())
 	if err != nil {
 		return cannot("check", err)

@@ -19,13 +19,19 @@ import (
 func restoreCommand(a *app) *cobra.Command {
 	var with unsealing
 	var to whither
-	var dryRun, yes bool
+	var how restoreFlags
 	c := &cobra.Command{
 		Use: "restore FILE --dir DIR", Short: "Make a gateway from a backup",
 		Long: `Make the gateway that a backup is of: in DIR, and where its configuration says. The backup is
 read and verified to its end before anything is written; what is written is complete before anything that is
 there is touched; and that is moved aside, not removed. The log goes on with an entry that says which backup it
 was restored from, and up to which entry: whoever has a later checkpoint sees that it is not the same any more.
+One that is cut short leaves the old gateway, the new one, or none that starts; the same command again takes back
+what it did, and does all of it.
+
+What came after the backup is not in it. Where the gateway is still there, and can be read, what it has taken away
+since stays so: revocations, quarantines, ends of access, used codes, the newest bundle. Elsewhere sealed codes are
+void, unless --codes-unused says that no envelope was opened since, and it says what is to be repeated.
 
 Nothing is written outside DIR that is not named: the state and the log by --state and --audit, where they may
 also be given other places, and the rest by --outside. Over a gateway that is there, it shows what would be
@@ -35,7 +41,7 @@ lost, and asks. A running gateway has to be stopped first. Run it as root where 
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: anyFile,
 		RunE: func(c *cobra.Command, args []string) error {
-			return cannot("restore "+args[0], a.restore(c.Context(), args[0], &with, to, dryRun, yes))
+			return cannot("restore "+args[0], a.restore(c.Context(), args[0], &with, to, how))
 		},
 	}
 	with.flags(c)
@@ -43,12 +49,16 @@ lost, and asks. A running gateway has to be stopped first. Run it as root where 
 	f.StringVar(&to.state, "state", "", "the `DIR` for gateway.state, where the configuration keeps it outside --dir")
 	f.StringVar(&to.log, "audit", "", "the `DIR` for the log, where the configuration keeps it outside both")
 	f.BoolVar(&to.outside, "outside", false, "also write the policy, certificates and secrets that the configuration names elsewhere")
-	f.BoolVar(&dryRun, "dry-run", false, "verify the backup and show what would be done")
-	f.BoolVar(&yes, "yes", false, "do not ask")
+	f.BoolVar(&how.unused, "codes-unused", false, "nobody has opened an envelope with sealed codes since the backup: they stay good")
+	f.BoolVar(&how.dryRun, "dry-run", false, "verify the backup and show what would be done")
+	f.BoolVar(&how.yes, "yes", false, "do not ask")
 	mustComplete(c.MarkFlagDirname("state"))
 	mustComplete(c.MarkFlagDirname("audit"))
 	return c
 }
+
+// restoreFlags are what somebody said about how.
+type restoreFlags struct{ dryRun, yes, unused bool }
 
 // restored is what a restore did, or would do.
 type restored struct {
@@ -71,9 +81,11 @@ type restored struct {
 	Restored bool              `json:"restored"`
 	Entry    int64             `json:"entry,omitempty"` // that says so
 	Aside    []string          `json:"aside,omitempty"` // where what was there is now
+	Stays    []string          `json:"stays,omitempty"` // what was taken away since the backup, and stays so
+	Repeat   []string          `json:"repeat"`          // what nobody but people can know, and is to be done before clients come back
 }
 
-func (a *app) restore(ctx context.Context, file string, with *unsealing, to whither, dryRun, yes bool) error {
+func (a *app) restore(ctx context.Context, file string, with *unsealing, to whither, how restoreFlags) error {
 	if a.dir == "" {
 		return exit.Error{Code: "usage.dir", Message: "where to is not said", Exit: exit.Usage, Try: []string{"--dir DIR", "--dir . for this directory"}}
 	}
@@ -81,30 +93,42 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 	if err != nil {
 		return err
 	}
+	now := time.Now()
+	if err := x.checkClock(now); err != nil {
+		return err
+	}
 	p, err := x.plan(a.dir, to)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	unlockDir, err := p.lockDir()
+	if err != nil {
+		return err
+	}
+	defer unlockDir()
+	if err := a.resume(p, how.dryRun); err != nil {
+		return err
+	}
 	lost, err := p.compare(x, now)
 	if err != nil {
 		return err
 	}
+	r := &restoring{app: a, restorePlan: p, file: file, backup: x, lost: lost, unused: how.unused, stamp: now.UTC().Format("20060102T150405.000Z")}
 	done := &restored{Schema: "cordon.restore/v1", File: file, Gateway: x.Gateway, Made: x.Made, Entries: x.Log.Entries, Key: x.Log.Key, Trusted: x.trusted,
-		Dir: p.dir, State: p.state, Audit: p.log, Policy: p.rules, Outside: append([]string{}, p.outside...), Files: len(x.Files), Bytes: x.Size(), Loss: lost, Missing: map[string]string{}}
+		Dir: p.dir, State: p.state, Audit: p.log, Policy: p.rules, Outside: append([]string{}, p.outside...), Files: len(x.Files), Bytes: x.Size(), Loss: lost, Missing: map[string]string{}, Repeat: r.repeat(now)}
 	for _, program := range p.programs {
 		if !disk.Exists(program.Path) {
 			done.Missing[program.Protocol] = program.Path
 		}
 	}
-	if dryRun {
+	if how.dryRun {
 		if err := a.showRestored(done, x); err != nil {
 			return err
 		}
 		a.remark("nothing was written: this was a dry run")
 		return nil
 	}
-	if len(lost.Replaced) > 0 && !yes {
+	if len(lost.Replaced) > 0 && !how.yes {
 		if err := a.showRestored(done, x); err != nil {
 			return err
 		}
@@ -117,11 +141,10 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 		return err
 	}
 	defer unlock()
-	r := &restoring{app: a, restorePlan: p, backup: x, lost: lost, stamp: now.UTC().Format("20060102T150405.000Z")}
-	if err := r.run(ctx, file, with); err != nil {
+	if err := r.run(ctx, with); err != nil {
 		return err
 	}
-	done.Restored, done.Entry, done.Aside = true, r.entry, r.aside
+	done.Restored, done.Entry, done.Aside, done.Stays = true, r.entry, r.aside, r.stays
 	return a.showRestored(done, x)
 }
 
@@ -180,9 +203,13 @@ func (a *app) showRestored(r *restored, x *examined) error {
 	for protocol, path := range r.Missing {
 		a.remark("%s is missing, the program that speaks %s: install it", path, protocol)
 	}
-	a.remark(`not in the backup, because it came later than %[1]s: revocations (cordon cert revoke), grants and quarantines
-(cordon access list), sealed codes that were used since and are good again (cordon break-glass seal)
-next: cordon check --dir %[2]s
-      cordon run -c %[2]s/cordon.yaml`, r.Made.UTC().Format(time.RFC3339), r.Dir)
+	for _, stays := range r.Stays {
+		a.remark("since the backup, and stays so: %s", stays)
+	}
+	a.remark("not in the backup is what came after %s. Before clients come back:", r.Made.UTC().Format(time.RFC3339))
+	for _, what := range r.Repeat {
+		a.remark("  - %s", what)
+	}
+	a.remark("next: cordon check --dir %s\n      cordon run -c %[1]s/cordon.yaml", r.Dir)
 	return nil
 }

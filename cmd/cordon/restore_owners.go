@@ -20,7 +20,7 @@ func (r *restoring) settleOwners() error {
 		return nil
 	}
 	done := map[string]bool{}
-	for _, f := range r.backup.Files {
+	for _, f := range r.files {
 		place := r.place(f.Name)
 		if place == "" || r.root(place) == nil {
 			continue

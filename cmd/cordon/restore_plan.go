@@ -26,9 +26,11 @@ type restorePlan struct {
 	gateway  string // of the configuration: trust domain and name
 	name     string
 	text     []byte // of the configuration; another than in the backup if it was relocated
+	config   *config.Config
 	programs []config.Plugin
 
-	outside []string // files elsewhere that the configuration names, by their absolute paths
+	outside []string // files elsewhere that the configuration names and that are missing, by their absolute paths
+	mayAdd  []string // those, and what is there
 	roots   []restoreRoot
 }
 
@@ -54,6 +56,7 @@ func (x *examined) plan(dir string, to whither) (*restorePlan, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.config = c
 	p.gateway, p.name, p.programs = c.ID(), c.Gateway.Name, c.Plugins
 	if p.gateway != x.Gateway {
 		return nil, notGateway(fmt.Errorf("it is of %q, and its configuration of %q", x.Gateway, p.gateway))
@@ -204,9 +207,11 @@ func (p *restorePlan) named(x *examined, c *config.Config, to whither) error {
 		if !wanted[name] {
 			return notGateway(fmt.Errorf("its configuration does not name %s", file))
 		}
+		p.mayAdd = append(p.mayAdd, file)
 		is, err := disk.Read(file, maxExamined)
 		switch {
 		case err == nil && string(is) == string(text):
+		case err == nil && file == c.Identity.CA.CRLFile && newerLists(is, text): // as it should be
 		case err == nil:
 			return exit.Error{Code: "restore.outside", Exit: exit.Conflict, Message: fmt.Sprintf("%s is another file than in the backup, and is not the gateway's alone", file), Try: []string{"move it away, or give it its old content"}}
 		case !errors.Is(err, fs.ErrNotExist):

@@ -14,32 +14,40 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
+	"cordon/policy/access"
 )
 
 // restoring is one restore. First everything is written and made durable beside what is there; then that is moved
 // aside, the configuration first, and what was written takes its place, the configuration last. A
-// restore that is killed in between leaves no gateway that would start, and can be repeated.
+// restore that is killed in between leaves no gateway that would start, and can be repeated: see home.Exchange.
 type restoring struct {
 	app *app
 	*restorePlan
+	file   string
 	backup *examined
 	lost   *loss
+	unused bool // the sealed codes in the backup are, as somebody says
 	stamp  string
 
+	files   []backup.File     // that are written: those of the backup, and what stays taken away
 	staging map[string]string // root to folder
 	made    []string          // directories that were not there, outermost first
 	entry   int64
 	aside   []string
-	moves   [][2]string // from, to
+	stays   []string      // what was taken away since the backup, in words
+	facts   []access.Fact // of it, those that stand for a time
 }
 
-func (r *restoring) run(ctx context.Context, file string, with *unsealing) (err error) {
+func (r *restoring) run(ctx context.Context, with *unsealing) (err error) {
+	r.files = slices.Clone(r.backup.Files)
 	r.staging = map[string]string{}
 	defer func() {
 		for _, dir := range r.staging {
@@ -54,7 +62,10 @@ func (r *restoring) run(ctx context.Context, file string, with *unsealing) (err 
 	if err := r.prepare(); err != nil {
 		return err
 	}
-	if err := r.unpack(ctx, file, with); err != nil {
+	if err := r.unpack(ctx, with); err != nil {
+		return err
+	}
+	if err := r.carry(ctx); err != nil {
 		return err
 	}
 	entry, err := r.continueLog()
@@ -64,13 +75,11 @@ func (r *restoring) run(ctx context.Context, file string, with *unsealing) (err 
 	if err := r.settleOwners(); err != nil {
 		return err
 	}
-	for _, root := range r.roots {
-		if err := syncFS(root.dir); err != nil {
-			return err
-		}
+	if err := syncRoots(r.roots); err != nil {
+		return err
 	}
 	if err := r.exchange(); err != nil {
-		return errors.Join(err, r.undo())
+		return err
 	}
 	r.entry = entry
 	return nil
@@ -146,7 +155,7 @@ func (r *restoring) staged(place string) string {
 }
 
 // unpack reads the backup once more, and writes it if it is still the one that was examined.
-func (r *restoring) unpack(ctx context.Context, file string, with *unsealing) error {
+func (r *restoring) unpack(ctx context.Context, with *unsealing) error {
 	identities, _, err := with.identities(r.app)
 	if err != nil {
 		return err
@@ -155,7 +164,7 @@ func (r *restoring) unpack(ctx context.Context, file string, with *unsealing) er
 	for _, f := range r.backup.Files {
 		modes[f.Name] = f.Mode
 	}
-	again, err := r.app.readBackup(ctx, file, identities, func(name string, size int64, content io.Reader) error {
+	again, err := r.app.readBackup(ctx, r.file, identities, func(name string, size int64, content io.Reader) error {
 		place := r.place(name)
 		mode, known := modes[name]
 		switch {
@@ -237,7 +246,15 @@ func (r *restoring) continueLog() (entry int64, err error) {
 	if r.lost.Log != "" {
 		note += "; of the log that was in its place: " + r.lost.Log
 	}
+	for _, s := range r.stays {
+		note += "; " + s
+	}
 	receipt, err := log.Append(ctx, audit.Entry{Kind: audit.KindRestore, Note: note})
+	for i := range r.facts {
+		if err == nil {
+			_, err = log.Append(ctx, daemon.StaysNote(&r.facts[i]))
+		}
+	}
 	return receipt.Index, errors.Join(err, log.Close())
 }
 

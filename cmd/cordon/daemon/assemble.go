@@ -64,6 +64,9 @@ type Assembly struct {
 // Assemble builds everything short of listening: an error is what would have kept the
 // gateway from starting. Close the assembly.
 func Assemble(ctx context.Context, path string, log *slog.Logger) (*Assembly, error) {
+	if err := home.CheckWhole(path); err != nil {
+		return nil, err
+	}
 	c, err := config.Load(path)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/handover"
 	"cordon/gateway/segment"
@@ -64,6 +65,9 @@ type reloader struct {
 // prepare makes everything that serving takes. Close the reloader and its parts.
 func prepare(ctx context.Context, file string, keep segment.Keeper, old *handover.Predecessor, log *slog.Logger) (r *reloader, err error) {
 	r = &reloader{file: file, began: time.Now(), log: log, old: old, systemd: serviceManager(), signals: make(chan os.Signal, 1), unwatch: func() {}}
+	if err := home.CheckWhole(file); err != nil {
+		return nil, err
+	}
 	if err := r.inherit(); err != nil {
 		return nil, err
 	}
