@@ -25,6 +25,9 @@ const (
 	kept    = certs.Remembered   // an entry outlives its certificate by this: for clocks that are behind, and for statements
 )
 
+// ErrUnknown says of a certificate that it is not in the authority's database.
+var ErrUnknown = errors.New("this authority issued no such certificate")
+
 // Revoke takes certificates back, by serial number as certs.Serial writes it, and
 // writes the revocation list anew; gateways on the same directory know within a
 // quarter of a second. Revoking twice is no error. If any serial is unknown,
@@ -40,7 +43,7 @@ func (a *Authority) Revoke(ctx context.Context, serials ...string) error {
 			}
 			leaf, err := store.GetCertificate(n.String())
 			if database.IsErrNotFound(err) {
-				return fmt.Errorf("serial %s: this authority issued no such certificate", certs.Serial(n))
+				return fmt.Errorf("serial %s: %w", certs.Serial(n), ErrUnknown)
 			}
 			if err != nil {
 				return fmt.Errorf("serial %s: %w", certs.Serial(n), err)

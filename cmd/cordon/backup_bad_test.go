@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cordon/cmd/cordon/backup"
 	"cordon/cmd/cordon/disk"
@@ -175,6 +176,7 @@ func forgedBackups(t *testing.T, cordon string) {
 		{"another_configuration", replaced("config/cordon.yaml", "4096", "4095"), func(string) ([]byte, error) { return good.Signature, nil }, "backup.signature"},
 		{"another_gateway", func(_ map[string]string, m *backup.Manifest) { m.Gateway = "cordon.internal/other" }, signs, "backup.content"},
 		{"another_name", replaced("config/cordon.yaml", "name: cordon", "name: other"), signs, "backup.content"},
+		{"to_come", func(_ map[string]string, m *backup.Manifest) { m.Made = time.Now().Add(time.Hour) }, signs, "restore.clock"},
 		{"more_entries", func(_ map[string]string, m *backup.Manifest) { m.Log.Entries++ }, signs, "backup.content"},
 		{"entry_changed", replaced("audit/00000001.log", "root", "toor"), signs, "audit.damaged"},
 		{"log_cut", func(files map[string]string, _ *backup.Manifest) {

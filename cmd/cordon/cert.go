@@ -197,7 +197,11 @@ authority does not know: after a restore, certificates that were issued later th
 			if unknown {
 				revoke = authority.RevokeUnknown
 			}
-			if err := revoke(c.Context(), args...); err != nil {
+			err = revoke(c.Context(), args...)
+			if errors.Is(err, ca.ErrUnknown) {
+				err = exit.Error{Code: "cert.unknown", Message: err.Error(), Exit: exit.NotFound, Err: err, Try: []string{"cordon cert list", "--unknown, if it was issued after the backup that this gateway came back from"}}
+			}
+			if err != nil {
 				return cannot(doing, err)
 			}
 			a.remark("revoked %s", strings.Join(args, ", "))

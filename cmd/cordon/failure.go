@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
 )
 
 // usageFailure is for a command line that cobra refuses.
@@ -32,6 +33,11 @@ func cannot(do string, err error) error {
 // code. Of several, the first decides.
 func (a *app) fail(err error) int {
 	all := exit.Errors(err)
+	if all[0].Code == "config.file.missing" {
+		if half := home.CheckWhole(a.config()); half != nil { // and none is to be made there
+			all = exit.Errors(half)
+		}
+	}
 	paint := a.palette(a.stderr)
 	for _, f := range all {
 		if a.json {

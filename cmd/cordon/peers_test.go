@@ -108,6 +108,7 @@ func TestGateway(t *testing.T) {
 		{"revocation lists", tellRevocationLists},
 		{"kept policies", tellKeptPolicies},
 		{"backup", tellBackup},
+		{"restored", tellRestored},
 		{"demo", tellDemo},
 	} {
 		t.Run(s.name, func(t *testing.T) {

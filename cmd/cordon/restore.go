@@ -106,7 +106,11 @@ func (a *app) restore(ctx context.Context, file string, with *unsealing, to whit
 		return err
 	}
 	defer unlockDir()
-	if err := a.resume(p, how.dryRun); err != nil {
+	back, err := a.resume(p, how.dryRun)
+	if err == nil && back { // what was there is there again, or missing again
+		p, err = x.plan(a.dir, to)
+	}
+	if err != nil {
 		return err
 	}
 	lost, err := p.compare(x, now)

@@ -25,7 +25,7 @@ func (r *restoring) exchange() error {
 	}
 	note := home.ExchangeFile(r.dir, r.stamp)
 	if err := x.Note(note); err != nil {
-		return err
+		return errors.Join(err, disk.UnlessGone(os.Remove(note+".new")))
 	}
 	if err = r.carryOut(x); err != nil {
 		if undone := takeBack(x, r.roots); undone != nil {
@@ -99,6 +99,9 @@ func (r *restoring) carryOut(x *home.Exchange) error {
 				return err
 			}
 		}
+		if disk.Exists(m.To) {
+			return fmt.Errorf("there is something at %s by now", m.To)
+		}
 		if err := os.Rename(m.From, m.To); err != nil {
 			return err
 		}
@@ -155,6 +158,9 @@ func takeBack(x *home.Exchange, roots []restoreRoot) error {
 			if err := syncRoots(roots); err != nil {
 				return half(err)
 			}
+		}
+		if disk.Exists(m.From) {
+			return half(fmt.Errorf("there is something at %s by now", m.From))
 		}
 		if err := os.Rename(m.To, m.From); err != nil {
 			return half(err)

@@ -32,15 +32,14 @@ func (p *restorePlan) lockDir() (release func(), err error) {
 }
 
 // resume is restorePlan.resume for a person.
-func (a *app) resume(p *restorePlan, dryRun bool) error {
+func (a *app) resume(p *restorePlan, dryRun bool) (back bool, err error) {
 	if dryRun {
-		return home.CheckWhole(filepath.Join(p.dir, config.FileName))
+		return false, home.CheckWhole(filepath.Join(p.dir, config.FileName))
 	}
-	back, err := p.resume()
-	if back {
+	if back, err = p.resume(); back {
 		a.remark("an earlier restore was cut short, and what it did is taken back")
 	}
-	return err
+	return back, err
 }
 
 // resume takes back what restores to the same directory have done that were cut short in the middle, so that what
@@ -51,14 +50,14 @@ func (p *restorePlan) resume() (any bool, err error) {
 		return false, err
 	}
 	for note, x := range all {
-		if n := x.Came(); n < len(x.Moves) {
+		if x.Came() < len(x.Moves) {
 			if err := p.covers(x); err != nil {
 				return false, err
 			}
 			if err := takeBack(x, p.roots); err != nil {
 				return false, err
 			}
-			any = any || n > 0
+			any = true
 		}
 		if err := forgetExchange(x, note); err != nil {
 			return false, err

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the expected output inside test
 // TestMain lets this test binary be the real command: scripts run "cordon" in a process
 // of its own, arguments, exit code and all.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cordon": main})
+	testscript.Main(m, map[string]func(){"cordon": main, killer: killBefore})
 }
 
 // TestScript runs the stories of testdata/script, each in a directory of its own.

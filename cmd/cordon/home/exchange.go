@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"cordon/cmd/cordon/disk"
@@ -49,14 +50,21 @@ func ExchangeFile(dir, stamp string) string {
 	return filepath.Join(dir, StagingPrefix+stamp+exchangeSuffix)
 }
 
-// Note makes x durable.
+// Note makes x durable. What a kill leaves of it has a restore's name.
 func (x *Exchange) Note(file string) error {
 	x.Schema = exchangeSchema
 	text, err := json.MarshalIndent(x, "", "  ")
 	if err != nil {
 		return err
 	}
-	return disk.Write(file, append(text, '\n'), 0o644) // who runs the gateway sees it; there is no secret in it
+	next := file + ".new"
+	if err := disk.Create(next, append(text, '\n'), 0o644); err != nil { // who runs the gateway reads it; there is no secret in it
+		return err
+	}
+	if err := os.Rename(next, file); err != nil {
+		return err
+	}
+	return disk.Sync(filepath.Dir(file))
 }
 
 // Exchanges finds those that are noted in the configuration's directory, by their files.

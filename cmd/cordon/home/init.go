@@ -25,6 +25,9 @@ func Init(dir, name, domain, state string) (c *config.Config, file string, err e
 		return nil, "", err
 	}
 	file = filepath.Join(dir, config.FileName)
+	if err := CheckWhole(file); err != nil {
+		return nil, "", err
+	}
 	if !filepath.IsAbs(state) {
 		state = filepath.Join(dir, state)
 	}

@@ -1,0 +1,451 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cordon/cmd/cordon/envelope"
+	"cordon/cmd/cordon/exit"
+	"cordon/policy"
+	"cordon/policy/access"
+)
+
+// tellRestored has gateways come back that were in the middle of much, and shows what has not
+// come back with them.
+func tellRestored(t *testing.T, cordon string) {
+	t.Run("with everything", func(t *testing.T) { restoredWithEverything(t, cordon) })
+	t.Run("what came since", func(t *testing.T) { takenAwaySince(t, cordon) })
+	t.Run("bundles", func(t *testing.T) { restoredBundles(t, cordon) })
+	t.Run("revocation lists", func(t *testing.T) { restoredLists(t, cordon) })
+	t.Run("issued since", func(t *testing.T) { revokedUnknown(t, cordon) })
+	t.Run("cut short", func(t *testing.T) { restoresCutShort(t, cordon) })
+	t.Run("places of its own", func(t *testing.T) { restoresCutShortApart(t, cordon) })
+	t.Run("disk full", func(t *testing.T) { restoresWithoutRoom(t, cordon) })
+}
+
+// seal makes codes for envelopes.
+func (s *site) seal(t *testing.T) (codes []string) {
+	t.Helper()
+	var sealed struct{ Codes []string }
+	if err := json.Unmarshal([]byte(s.must(t, "break-glass", "seal", "--codes", "6", "--yes", "--json", "--dir", s.gw())), &sealed); err != nil {
+		t.Fatal(err)
+	}
+	return sealed.Codes
+}
+
+// standing are the facts that a gateway knows, by id, without what the clock has moved meanwhile.
+func (s *site) standing(t *testing.T) map[string]factJSON {
+	t.Helper()
+	var facts []factJSON
+	s.decode(t, &facts, "access", "list", "--all", "--json", "--dir", s.gw())
+	all := map[string]factJSON{}
+	for _, f := range facts {
+		all[f.ID] = f
+	}
+	return all
+}
+
+// wardSite is a hospital with break-glass, alarms and a policy that takes two people.
+func wardSite(t *testing.T, cordon string) (*hospital, *receivers) {
+	t.Helper()
+	s := &hospital{site: emptySite(t, cordon), listen: map[string]string{}}
+	s.device = newRecorder(t)
+	_, port, _ := net.SplitHostPort(s.device.address())
+	for _, id := range []string{"mon-7", "mon-8", "mon-9", "mon-10"} {
+		s.site.listen = freeAddress(t)
+		s.listen[id] = s.site.listen
+		s.add(t, id, "monitor/bedside", "hl7", port)
+	}
+	s.configure(t, "policy:\n", "policy:\n  keep: 48h\n  approval: { authors: [security], approvers: [security-lead] }\n")
+	s.issueStaff(t)
+	for name, roles := range map[string][]string{"kim": {"security"}, "ada": {"security-lead"}, "manager": {"nurse-manager"}, "reviewer": {"privacy", "nurse-manager"}} {
+		who := []string{"--user", name}
+		for _, role := range roles {
+			who = append(who, "--role", role)
+		}
+		s.issue(t, name, who...)
+	}
+	s.keys(t)
+	return s, newReceivers(t, s.site)
+}
+
+// allowNurses edits the folder: what the nurse may newly do, to be submitted.
+func (s *hospital) allowNurses(t *testing.T) {
+	t.Helper()
+	s.inTables(t, "monitor/*: [read, query, notify]", "monitor/*: [read, query, notify, write]")
+	s.edit(t, "policy/cordon_test.rego", `"nurse monitor/bedside": {"session", "read", "query", "notify"}`, `"nurse monitor/bedside": {"session", "read", "query", "notify", "write"}`)
+}
+
+func (s *hospital) submit(t *testing.T) {
+	t.Helper()
+	s.must(t, "policy", "submit", "--cert", "kim.pem", "-m", "CR-1120", "--dir", s.gw())
+}
+
+// restoredWithEverything: a gateway is lost in the middle of a rollout, a trial, emergencies, quarantines and alarms
+// that nobody has heard, and goes on elsewhere as if it had only been down.
+func restoredWithEverything(t *testing.T, cordon string) {
+	s, told := wardSite(t, cordon)
+	codes := s.seal(t)
+	s.daemon = s.serve(t)
+	s.writes(t, s.to(t, "mon-7", "nurse"), "AR")
+	refused := s.lastRefusal(t)
+	s.allowNurses(t)
+	s.submit(t)
+	s.policy(t, "approve", "2", "--cert", "ada.pem", "--yes")
+	s.submit(t) // 3, which nobody has looked at yet
+	s.submit(t)
+	s.must(t, "policy", "reject", "4", "--cert", "ada.pem", "-m", "no", "--dir", s.gw())
+	s.policy(t, "rollout", "2", "--stage", "canary", "--devices", "mon-8", "--yes")
+
+	told.mu.Lock()
+	told.down = true // what is raised from here on waits for the webhook
+	told.mu.Unlock()
+	quarantine := s.access(t, "device", "quarantine", "mon-9", "--until-released", "--reason", "INC-1").Facts[0].ID
+	grant := s.access(t, "access", "grant", "vendor/bolt", "--device", "mon-7", "--for", "1h", "--reason", "WO-2").Facts[0].ID
+	over := s.access(t, "access", "grant", "vendor/acme", "--device", "mon-7", "--for", "1h", "--reason", "WO-1").Facts[0].ID
+	s.must(t, "access", "end", over, "--reason", "done", "--yes", "--dir", s.gw())
+	planned := s.access(t, "device", "maintenance", "mon-10", "--for", "1h", "--from", time.Now().Add(2*time.Hour).Format(time.RFC3339), "--reason", "WO-3").Facts[0].ID
+	learning := s.access(t, "device", "learn", "mon-10", "--for", "10h", "--reason", "CHG-2").Facts[0].ID
+	closed := s.opens(t, "", "--cert", "manager.pem").Opened.ID
+	s.must(t, "break-glass", "close", closed, "--dir", s.gw())
+	sealed := s.opens(t, codes[0]+"\n"+codes[1]+"\n", "--codes", "--person", "n.abe", "--out", "abe").Opened.ID
+	other := freeAddress(t)
+	s.must(t, "apply", s.edited(t, s.listen["mon-7"], other), "--confirm", "1h", "--yes", "--dir", s.gw())
+	was, before := s.standing(t), s.policy(t, "rollout", "status")
+	done := s.backUp(t, "ward.backup")
+	s.daemon.kill()
+	if err := os.RemoveAll(s.gw()); err != nil {
+		t.Fatal(err)
+	}
+	told.mu.Lock()
+	told.down = false
+	told.mu.Unlock()
+
+	// Elsewhere. Of the codes nobody knows which were used since: they are void, unless somebody says so.
+	for _, certain := range []bool{false, true} {
+		if err := os.RemoveAll(s.gw()); err != nil {
+			t.Fatal(err)
+		}
+		args, left := []string{"restore", "ward.backup", "--dir", s.gw(), "--identity", "ward.key"}, 0
+		if certain {
+			args, left = append(args, "--codes-unused"), 4
+		}
+		out := s.run(t, args...)
+		if out.code != exit.Done || strings.Contains(out.stderr, "sealed codes are void") == certain {
+			t.Errorf("the restore exits with %d and says %s", out.code, out.stderr)
+		}
+		for _, want := range []string{"cordon cert revoke", "cordon device quarantine", "revision 1 decides"} {
+			if !strings.Contains(out.stderr, want) {
+				t.Errorf("it does not say %q: %s", want, out.stderr)
+			}
+		}
+		if set, err := envelope.Read(filepath.Join(s.gw(), "state")); err != nil || set.Unused() != left {
+			t.Errorf("with %v there are codes left: %+v, %v", args, set, err)
+		}
+	}
+	s.must(t, "check", "--dir", s.gw())
+	s.daemon = s.serve(t)
+
+	// It decides as before: by the canary's revision there, by the old one elsewhere.
+	if is := s.policy(t, "rollout", "status"); is.Candidate == nil || is.Candidate.Number != 2 || is.Candidate.Approver != before.Candidate.Approver || is.Current != before.Current || is.Last != 4 {
+		t.Errorf("the rollout is %+v, was %+v", is.State, before.State)
+	}
+	s.writes(t, s.to(t, "mon-8", "nurse"), "AA")
+	s.writes(t, s.to(t, "mon-7", "nurse"), "AR") // also: what was on trial is not in force
+	if s.reached(t, other) || s.mentioned(t, "rolled back: the gateway was started again") != 1 {
+		t.Error("the trial has no end")
+	}
+	s.writes(t, s.to(t, "mon-9", "engine"), "AR")
+	s.writes(t, s.to(t, "mon-10", "nurse"), "AA") // it learns
+	s.explained(t, refused, "DENY hl7:ORU^R01", "nurse")
+	var list struct{ Submissions []submissionJSON }
+	s.decode(t, &list, "policy", "submissions", "--json", "--dir", s.gw())
+	var status []string
+	for _, x := range list.Submissions {
+		status = append(status, x.Status+" "+x.Approver+x.Rejecter)
+	}
+	if !slices.Equal(status, []string{"approved user/ada", "open ", "rejected user/ada"}) {
+		t.Errorf("submissions are %q", status)
+	}
+	s.refuses(t, exit.Conflict, "submission.rejected", "rollout", "4", "--stage", "all")
+
+	is := s.standing(t)
+	for _, id := range []string{quarantine, grant, over, planned, learning, closed, sealed} {
+		a, b := was[id], is[id]
+		if id == "" || a.Phase != b.Phase || !a.Until.Equal(b.Until) || !a.Ended.Equal(b.Ended) || a.Begun != b.Begun {
+			t.Errorf("%s was %+v, is %+v", id, a, b)
+		}
+	}
+	if len(is) != len(was) {
+		t.Errorf("%d facts, were %d", len(is), len(was))
+	}
+	s.site.listen = s.listen["mon-7"]
+	if _, got := s.answered(t, "abe", "QRY^A19", "E1"); got != "AA" {
+		t.Errorf("in the emergency that goes on the answer is %s", got)
+	}
+	s.must(t, "break-glass", "review", closed, "--cert", "reviewer.pem", "--note", "needed", "--dir", s.gw())
+	s.stays(t, codes[0]+"\n"+codes[1]+"\n", exit.Denied, "it takes 2", "--device", "mon-7", "--codes", "--person", "n.abe", "--out", "again")
+	s.opens(t, codes[2]+"\n"+codes[3]+"\n", "--codes", "--person", "n.abe", "--out", "third")
+	for _, id := range []string{closed, sealed} { // alarms that waited: the webhook had not heard of them
+		if !eventually(func() bool { return told.count(t, "break-glass-opened", id)[1] >= 1 }) {
+			t.Errorf("of %s nobody was told", id)
+		}
+	}
+
+	// What was approved goes on to its end, and the log is one chain.
+	if done := s.policy(t, "rollout", "2", "--stage", "all", "--yes"); done.Current.Number != 2 || done.Current.Approver != "user/ada" {
+		t.Errorf("at its end it is %+v", done.State)
+	}
+	s.policy(t, "rollback")
+	s.submit(t)
+	if is := s.policy(t, "rollout", "status"); is.Last != 5 {
+		t.Errorf("the next number is %d", is.Last)
+	}
+	s.daemon.stop(t)
+	s.write(t, "then", done.Checkpoint)
+	s.must(t, "audit", "verify", "--dir", s.gw(), "--checkpoint", "then")
+}
+
+// takenAwaySince: the gateway is still there, and what it has taken away since the backup stays so.
+func takenAwaySince(t *testing.T, cordon string) {
+	s, _ := wardSite(t, cordon)
+	codes := s.seal(t)
+	s.daemon = s.serve(t)
+	s.allowNurses(t)
+	s.submit(t) // 2
+	s.policy(t, "approve", "2", "--cert", "ada.pem", "--yes")
+	goesOn := s.access(t, "device", "quarantine", "mon-10", "--until-released", "--reason", "INC-1").Facts[0].ID
+	learning := s.access(t, "device", "learn", "mon-8", "--for", "10h", "--reason", "CHG-2").Facts[0].ID
+	s.backUp(t, "ward.backup")
+
+	s.must(t, "policy", "reject", "2", "--cert", "ada.pem", "-m", "on second thoughts", "--dir", s.gw())
+	quarantine := s.access(t, "device", "quarantine", "mon-9", "--until-released", "--reason", "INC-2").Facts[0].ID
+	s.access(t, "device", "release", "mon-10", "--reason", "reimaged")
+	s.must(t, "access", "end", learning, "--reason", "seen enough", "--yes", "--dir", s.gw())
+	emergency := s.opens(t, codes[0]+"\n"+codes[1]+"\n", "--codes", "--person", "n.abe", "--out", "abe").Opened.ID
+	s.revoke(t, "oie")
+	s.daemon.kill()
+	s.edit(t, "cordon.yaml", "version: 1", "version: one") // so that it does not start, nor say whose it is
+
+	var back restored
+	out := s.run(t, "restore", "ward.backup", "--dir", s.gw(), "--identity", "ward.key", "--yes", "--json")
+	if err := json.Unmarshal([]byte(out.stdout), &back); err != nil || !back.Loss.Same {
+		t.Fatalf("the restore exits with %d and says %s%s", out.code, out.stdout, out.stderr)
+	}
+	for _, want := range []string{"1 certificates stay revoked", "3 quarantines and ends of access stay", "rejected stay revisions [2]", "2 sealed codes used since"} {
+		if !slices.ContainsFunc(back.Stays, func(s string) bool { return strings.Contains(s, want) }) {
+			t.Errorf("what stays is %q, want %q", back.Stays, want)
+		}
+	}
+	s.daemon = s.serve(t)
+	s.site.listen = s.listen["mon-7"]
+	if !s.refused(t, "engine") {
+		t.Error("a certificate revoked since is taken")
+	}
+	s.refuses(t, exit.Conflict, "submission.rejected", "rollout", "2", "--stage", "all")
+	is := s.standing(t)
+	for id, want := range map[string]string{quarantine: access.InForce, goesOn: access.InForce, learning: access.Over, emergency: access.Over} {
+		if is[id].Phase != want {
+			t.Errorf("%s is %+v, want %s", id, is[id], want)
+		}
+		if notes := s.noted(t, id); id != goesOn && !strings.Contains(strings.Join(notes, "\n"), "over a restore") {
+			t.Errorf("of %s the log says %q", id, notes)
+		}
+	}
+	if _, got := s.answered(t, "abe", "QRY^A19", "E1"); got != "AR" {
+		t.Errorf("after the emergency the answer is %s", got)
+	}
+	if out := s.must(t, "break-glass", "list", "--dir", s.gw()); !strings.Contains(out, emergency) {
+		t.Errorf("to be reviewed is %s, want %s", out, emergency)
+	}
+	s.stays(t, codes[0]+"\n"+codes[2]+"\n", exit.Denied, "it takes 2", "--device", "mon-7", "--codes", "--person", "n.abe", "--out", "again")
+	s.opens(t, codes[2]+"\n"+codes[3]+"\n", "--codes", "--person", "n.abe", "--out", "third")
+	s.daemon.stop(t)
+
+	// Codes that were sealed since void those of the backup, whatever somebody says.
+	s.seal(t)
+	s.restore(t, "ward.backup", s.gw(), "--yes", "--codes-unused")
+	if set, err := envelope.Read(filepath.Join(s.gw(), "state")); err != nil || set.Unused() != 0 {
+		t.Errorf("codes left: %+v, %v", set, err)
+	}
+}
+
+// restoredBundles: whichever bundle decided, none before the newest that is known comes back.
+func restoredBundles(t *testing.T, cordon string) {
+	s := newSite(t, cordon)
+	s.issueStaff(t)
+	s.keys(t)
+	p := newPublisher(t)
+	s.useBundles(t, p, "bundles", "24h")
+	files := s.policyFiles(t)
+	decides := func(when string, revision uint64) {
+		t.Helper()
+		if is := s.bundleStatus(t); is.InForce == nil || is.InForce.Revision != revision {
+			t.Errorf("%s, in force is %+v, want %d", when, is.InForce, revision)
+		}
+	}
+	offered := func(revision int64, code string) {
+		t.Helper()
+		s.offer(t, p.publish(t, files.with("data.yaml", files["data.yaml"]+"\n# "+policy.StateActive+"\n"), revision))
+		out := s.reloads(t)
+		if code == "" && out.code != exit.Done || code != "" && !strings.Contains(out.stderr, "code: "+code+"\n") {
+			t.Errorf("offered revision %d, it exits with %d: %s", revision, out.code, out.stderr)
+		}
+	}
+	s.offer(t, p.publish(t, files, 11))
+	d := s.serve(t)
+	offered(12, "")
+	offered(14, "")
+	s.must(t, "policy", "bundle", "load", "--rollback-to", "12", "--yes", "--dir", s.gw())
+	decides("rolled back", 12)
+	s.backUp(t, "ward.backup")
+	d.kill()
+	if err := os.RemoveAll(s.gw()); err != nil {
+		t.Fatal(err)
+	}
+
+	// Elsewhere, without the server.
+	s.restore(t, "ward.backup", s.gw())
+	if err := os.MkdirAll(s.path("gw/bundles"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d = s.serve(t)
+	decides("restored", 12)
+	if answer := send(t, s.dial(t, "engine"), framed(message("ORU^R01", "B1", "2.5.1"))); !strings.Contains(answer, "MSA|AA|B1") {
+		t.Errorf("the answer is %q", answer)
+	}
+	offered(11, "bundle.older")
+	offered(13, "bundle.older")
+	decides("offered older ones", 12)
+	s.must(t, "policy", "bundle", "load", "--rollback-to", "11", "--yes", "--dir", s.gw()) // by name, from what is kept
+	decides("rolled back by name", 11)
+
+	// Over the gateway, which has had newer ones meanwhile.
+	offered(16, "")
+	newest := s.read(t, "gw/bundles/b.tar.gz")
+	signature := s.read(t, "gw/bundles/b.tar.gz.sig")
+	d.stop(t)
+	out := s.run(t, "restore", "ward.backup", "--dir", s.gw(), "--identity", "ward.key", "--yes")
+	if out.code != exit.Done || !strings.Contains(out.stderr, "no bundle older than revision 16") {
+		t.Errorf("it exits with %d: %s", out.code, out.stderr)
+	}
+	if err := os.RemoveAll(s.path("gw/bundles")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(s.path("gw/bundles"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d = s.serve(t)
+	decides("restored over", 12)
+	offered(15, "bundle.older")
+	offered(16, "bundle.revision.reused") // another one
+	decides("offered older ones", 12)
+	s.write(t, "gw/bundles/b.tar.gz", newest)
+	s.write(t, "gw/bundles/b.tar.gz.sig", signature)
+	if out := s.reloads(t); out.code != exit.Done {
+		t.Errorf("offered the newest again, it exits with %d: %s", out.code, out.stderr)
+	}
+	decides("offered the newest again", 16)
+	d.stop(t)
+}
+
+// revokedUnknown: what was issued after the backup is believed, and can be taken back.
+func revokedUnknown(t *testing.T, cordon string) {
+	s := newSite(t, cordon)
+	s.issueStaff(t)
+	s.keys(t)
+	s.backUp(t, "ward.backup")
+	s.issue(t, "later", "--service", "later", "--role", "interface-engine")
+	serial := ""
+	var list struct {
+		Certificates []struct{ ID, Serial string }
+	}
+	s.decode(t, &list, "cert", "list", "--json", "--dir", s.gw())
+	for _, c := range list.Certificates {
+		if c.ID == "later" {
+			serial = c.Serial
+		}
+	}
+	if err := os.RemoveAll(s.gw()); err != nil {
+		t.Fatal(err)
+	}
+	s.restore(t, "ward.backup", s.gw())
+	d := s.serve(t)
+	live := s.dial(t, "later")
+	if answer := send(t, live, framed(message("ORU^R01", "U1", "2.5.1"))); !strings.Contains(answer, "MSA|AA|U1") {
+		t.Errorf("the answer is %q", answer)
+	}
+	if out := s.run(t, "cert", "revoke", serial, "--yes", "--dir", s.gw()); out.code == exit.Done || !strings.Contains(out.stderr, "--unknown") {
+		t.Errorf("what it does not know it revokes with %d: %s", out.code, out.stderr)
+	}
+	s.must(t, "cert", "revoke", serial, "--unknown", "--yes", "--dir", s.gw())
+	ends(t, "the session of what was revoked", live)
+	if !s.refused(t, "later") {
+		t.Error("what was revoked is taken")
+	}
+	d.stop(t)
+}
+
+// restoredLists: a list of another authority is never older than the one that is there, and where none is, who restores
+// is told to fetch it.
+func restoredLists(t *testing.T, cordon string) {
+	s := newHospitalCA(t, cordon)
+	s.keys(t)
+	openssl := func(args ...string) {
+		t.Helper()
+		s.openssl(t, args...)
+	}
+	if err := os.Mkdir(s.path("fetched"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{"gw/hospital.crl", "fetched/hospital.crl"} { // with the configuration, and elsewhere
+		openssl("ca", "-config", "hospital.cnf", "-gencrl", "-crl_lastupdate", time.Now().Add(-time.Hour).UTC().Format("060102150405Z"), "-out", place)
+		if place != "gw/hospital.crl" {
+			s.configure(t, "crl_file: hospital.crl", "crl_file: "+s.path(place))
+			if err := os.Remove(s.path("gw/hospital.crl")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old := s.read(t, place)
+		file := filepath.Base(filepath.Dir(place)) + ".backup"
+		s.backUp(t, file)
+		openssl("ca", "-config", "hospital.cnf", "-revoke", map[bool]string{true: "pacs.pem", false: "lab.pem"}[place == "gw/hospital.crl"])
+		openssl("ca", "-config", "hospital.cnf", "-gencrl", "-out", place)
+		newer := s.read(t, place)
+
+		s.restore(t, file, s.gw(), "--yes")
+		if s.read(t, place) != newer {
+			t.Errorf("%s is the older one again", place)
+		}
+		d := s.serve(t)
+		if !s.refused(t, "pacs") || place != "gw/hospital.crl" && !s.refused(t, "lab") {
+			t.Errorf("%s: who was revoked since is taken", place)
+		}
+		d.stop(t)
+
+		// Lost, and older than that of the backup.
+		for what, text := range map[string]string{"": old, "no list": "no list"} {
+			if place != "gw/hospital.crl" && text != old {
+				continue // it is the hospital's, and stays
+			}
+			s.write(t, place, text)
+			s.restore(t, file, s.gw(), "--yes")
+			if s.read(t, place) != old {
+				t.Errorf("%s, %s: it is not that of the backup", place, what)
+			}
+		}
+		if err := os.Remove(s.path(place)); err != nil {
+			t.Fatal(err)
+		}
+		out := s.run(t, "restore", file, "--dir", s.gw(), "--identity", "ward.key", "--yes", "--outside")
+		if out.code != exit.Done || !strings.Contains(out.stderr, "fetch "+s.path(place)+" anew") || s.read(t, place) != old {
+			t.Errorf("%s: lost, the restore exits with %d and says %s", place, out.code, out.stderr)
+		}
+	}
+}
