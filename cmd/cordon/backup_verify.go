@@ -184,6 +184,8 @@ func refusedBackup(err error) error {
 	switch {
 	case errors.Is(err, backup.ErrKey):
 		f.Code, f.Exit, f.Try = "backup.key", exit.Denied, []string{"the private key of whom it was sealed for", "--passphrase, if it was sealed with one"}
+	case errors.Is(err, backup.ErrVersion):
+		f.Code, f.Try = "backup.version", []string{"restore it with the cordon that wrote it, then upgrade"}
 	case errors.Is(err, audit.ErrOtherLog):
 		f.Code, f.Try = "backup.signature", []string{"find out who could write there", "the key of the gateway that it is of"}
 	case damaged:

@@ -196,6 +196,10 @@ func (a *app) showRestored(r *restored, x *examined) error {
 				return err
 			}
 		}
+		a.remark("what came after the backup is not in it. To be done once it is restored:")
+		for _, what := range r.Repeat {
+			a.remark("  - %s", what)
+		}
 		a.doubtKey(x)
 		return nil
 	}

@@ -26,13 +26,13 @@ import (
 // What came between a backup and its restore is not in it. Permits that are lost are asked for again; what was
 // taken away and comes back unseen is a hole. So where the gateway is still there that the backup is of, and can be read,
 // whatever it has taken away stays so: revocations, quarantines, the ends of grants, used codes, the newest bundle,
-// rejections, newer lists of other authorities. None of it permits anything, so it need not be believed: the worst
-// that somebody can do who has written there is to refuse. Where nothing is there to be read, sealed codes
+// rejections, newer lists of other authorities; and alarms that nobody has heard yet are still told. None of it permits
+// anything, so it need not be believed: the worst that somebody can do who has written there is to refuse. Where nothing is there to be read, sealed codes
 // are void unless somebody knows that none was used, and the rest is for people to repeat: see repeat.
 
 // carry brings that into what was written, and notes what the log is to say of it.
 func (r *restoring) carry(ctx context.Context) error {
-	for _, one := range []func(context.Context) (string, error){r.carryRevoked, r.carryAccess, r.carryBundle, r.carryRejected, r.carryCodes, r.carryLists} {
+	for _, one := range []func(context.Context) (string, error){r.carryRevoked, r.carryAccess, r.carryBundle, r.carryRejected, r.carryCodes, r.carryLists, r.carryAlarms} {
 		said, err := one(ctx)
 		if err != nil {
 			return fmt.Errorf("keep what was taken away since the backup: %w", err)
@@ -228,3 +228,46 @@ func listsIn(text []byte) (all [][]byte) {
 	}
 	return all
 }
+
+// carryAlarms keeps alarms that nobody has been told of. Those of the backup are told once more, if they were.
+func (r *restoring) carryAlarms(context.Context) (string, error) {
+	if !r.lost.Same {
+		return "", nil
+	}
+	since := filepath.Join(r.lost.state, daemon.AlarmDir)
+	kept := 0
+	files, err := filepath.Glob(filepath.Join(since, "*", "*.json"))
+	if err != nil {
+		return "", nil // a pattern in the directory's name
+	}
+	for _, file := range files {
+		inside, err := filepath.Rel(r.lost.state, file)
+		if err != nil {
+			return "", err
+		}
+		place := filepath.Join(r.state, inside)
+		info, err := os.Lstat(file)
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxAlarm || disk.Exists(r.staged(place)) {
+			continue
+		}
+		text, err := disk.Read(file, maxAlarm)
+		if err != nil {
+			continue
+		}
+		if err := r.makeParents(place); err != nil {
+			return "", err
+		}
+		if err := disk.Create(r.staged(place), text, 0o600); err != nil {
+			return "", err
+		}
+		r.wrote(path.Join(inState, filepath.ToSlash(inside)))
+		kept++
+	}
+	if kept == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("%d alarms are still to be told", kept), nil
+}
+
+// maxAlarm is more than an alarm has, in bytes.
+const maxAlarm = 64 << 10

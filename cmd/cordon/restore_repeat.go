@@ -27,7 +27,7 @@ func (x *examined) checkClock(now time.Time) error {
 func (r *restoring) repeat(now time.Time) []string {
 	made := r.backup.Made.UTC().Format(time.RFC3339)
 	list := []string{}
-	if !r.lost.Same {
+	if !r.lost.Same || len(r.lost.Unknown) > 0 {
 		list = append(list,
 			fmt.Sprintf("certificates revoked since are believed until they end, %v after they were issued at most: cordon cert revoke SERIAL…, with --unknown what was issued since", r.config.Identity.CA.LeafTTL),
 			"quarantines begun since are not in force, and access that was ended since is: cordon access list, then cordon device quarantine, cordon access end",

@@ -214,7 +214,7 @@ func restoredWithEverything(t *testing.T, cordon string) {
 
 // takenAwaySince: the gateway is still there, and what it has taken away since the backup stays so.
 func takenAwaySince(t *testing.T, cordon string) {
-	s, _ := wardSite(t, cordon)
+	s, told := wardSite(t, cordon)
 	codes := s.seal(t)
 	s.daemon = s.serve(t)
 	s.allowNurses(t)
@@ -228,9 +228,15 @@ func takenAwaySince(t *testing.T, cordon string) {
 	quarantine := s.access(t, "device", "quarantine", "mon-9", "--until-released", "--reason", "INC-2").Facts[0].ID
 	s.access(t, "device", "release", "mon-10", "--reason", "reimaged")
 	s.must(t, "access", "end", learning, "--reason", "seen enough", "--yes", "--dir", s.gw())
+	told.mu.Lock()
+	told.down = true
+	told.mu.Unlock()
 	emergency := s.opens(t, codes[0]+"\n"+codes[1]+"\n", "--codes", "--person", "n.abe", "--out", "abe").Opened.ID
 	s.revoke(t, "oie")
 	s.daemon.kill()
+	told.mu.Lock()
+	told.down = false
+	told.mu.Unlock()
 	s.edit(t, "cordon.yaml", "version: 1", "version: one") // so that it does not start, nor say whose it is
 
 	var back restored
@@ -238,7 +244,7 @@ func takenAwaySince(t *testing.T, cordon string) {
 	if err := json.Unmarshal([]byte(out.stdout), &back); err != nil || !back.Loss.Same {
 		t.Fatalf("the restore exits with %d and says %s%s", out.code, out.stdout, out.stderr)
 	}
-	for _, want := range []string{"1 certificates stay revoked", "3 quarantines and ends of access stay", "rejected stay revisions [2]", "2 sealed codes used since"} {
+	for _, want := range []string{"1 certificates stay revoked", "3 quarantines and ends of access stay", "rejected stay revisions [2]", "2 sealed codes used since", "alarms are still to be told"} {
 		if !slices.ContainsFunc(back.Stays, func(s string) bool { return strings.Contains(s, want) }) {
 			t.Errorf("what stays is %q, want %q", back.Stays, want)
 		}
@@ -261,6 +267,9 @@ func takenAwaySince(t *testing.T, cordon string) {
 	if _, got := s.answered(t, "abe", "QRY^A19", "E1"); got != "AR" {
 		t.Errorf("after the emergency the answer is %s", got)
 	}
+	if !eventually(func() bool { return told.count(t, "break-glass-opened", emergency)[1] == 1 }) {
+		t.Error("of the emergency nobody was told")
+	}
 	if out := s.must(t, "break-glass", "list", "--dir", s.gw()); !strings.Contains(out, emergency) {
 		t.Errorf("to be reviewed is %s, want %s", out, emergency)
 	}
@@ -273,6 +282,19 @@ func takenAwaySince(t *testing.T, cordon string) {
 	s.restore(t, "ward.backup", s.gw(), "--yes", "--codes-unused")
 	if set, err := envelope.Read(filepath.Join(s.gw(), "state")); err != nil || set.Unused() != 0 {
 		t.Errorf("codes left: %+v, %v", set, err)
+	}
+
+	// Another gateway that was there, though of the same name, says nothing about this one.
+	s.must(t, "init", "other")
+	s.must(t, "device", "add", "mon-7", "--dir", "other", "--class", "monitor/bedside", "--protocol", "hl7", "--address", "127.0.0.1", "--port", "9", "--listen", freeAddress(t))
+	s.must(t, "device", "quarantine", "mon-7", "--until-released", "--reason", "INC-3", "--yes", "--dir", "other")
+	over := s.restore(t, "ward.backup", "other", "--yes")
+	if over.Loss.Same || len(over.Stays) != 1 || !strings.Contains(over.Stays[0], "void") {
+		t.Errorf("over another it keeps %q, %+v", over.Stays, over.Loss)
+	}
+	var there []factJSON
+	if s.decode(t, &there, "access", "list", "--json", "--dir", "other"); slices.ContainsFunc(there, func(f factJSON) bool { return f.Device == "mon-7" }) {
+		t.Errorf("over another there is %+v", there)
 	}
 }
 

@@ -249,6 +249,9 @@ func (r *restoring) continueLog() (entry int64, err error) {
 	for _, s := range r.stays {
 		note += "; " + s
 	}
+	if n := len(r.lost.Unknown); n > 0 {
+		note += fmt.Sprintf("; %d things of what was there could not be read", n)
+	}
 	receipt, err := log.Append(ctx, audit.Entry{Kind: audit.KindRestore, Note: note})
 	for i := range r.facts {
 		if err == nil {

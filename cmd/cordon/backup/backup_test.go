@@ -318,12 +318,23 @@ func TestHostile(t *testing.T) {
 		{"another size", archive([]member{ok}, func(m *Manifest) { m.Files[0].Size++ }), "not what its manifest says"},
 		{"another digest", archive([]member{ok}, func(m *Manifest) { m.Files[0].SHA256 = sum("x") }), "not what its manifest says"},
 		{"set-user-id", archive([]member{ok}, func(m *Manifest) { m.Files[0].Mode = 0o4755 | 1<<23 }), "more than permissions"},
-		{"another schema", archive([]member{ok}, func(m *Manifest) { m.Schema = "cordon.backup/v2" }), "another version"},
+		{"another schema", archive([]member{ok}, func(m *Manifest) { m.Schema = "cordon.bundle/v1" }), "want"},
 		{"manifest of no form", raw(func(b []byte) []byte { return bytes.Replace(b, []byte(`"gateway"`), []byte(`"gatewax"`), 1) }), "unknown field"},
 	} {
 		_, _, err := took(c.file, h.with)
 		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.says)
+		}
+	}
+}
+
+// What another cordon wrote is not damaged: copying it again does not help.
+func TestOtherVersion(t *testing.T) {
+	h := newHolder(t)
+	for _, schema := range []string{"cordon.backup/v0", "cordon.backup/v2"} {
+		file := pack(t, h.to, forge(t, []member{regular("config/cordon.yaml", "version: 1\n")}, func(m *Manifest) { m.Schema = schema }))
+		if _, _, err := took(file, h.with); !errors.Is(err, ErrVersion) || errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), schema) {
+			t.Errorf("%s: %v", schema, err)
 		}
 	}
 }
@@ -363,7 +374,7 @@ func FuzzArchive(f *testing.F) {
 		}}
 		o, err := a.read()
 		if err != nil {
-			if !errors.Is(err, ErrFormat) {
+			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrVersion) {
 				t.Fatalf("%v is no fault of the archive's", err)
 			}
 			return

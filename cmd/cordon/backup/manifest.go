@@ -15,7 +15,12 @@ import (
 )
 
 // Schema is which form of backup this package writes, and the only one it reads.
-const Schema = "cordon.backup/v1"
+const Schema = family + "v1"
+
+const family = "cordon.backup/"
+
+// ErrVersion says that something is a backup of another form: an older or newer cordon wrote it.
+var ErrVersion = errors.New("it is of another version")
 
 // Members of the archive that are not the gateway's.
 const (
@@ -78,6 +83,12 @@ func signed(manifest []byte) string {
 
 // parseManifest reads a manifest as Close has written it.
 func parseManifest(text []byte) (*Manifest, error) {
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(text, &head); err == nil && head.Schema != Schema && strings.HasPrefix(head.Schema, family) {
+		return nil, fmt.Errorf("%w: its schema is %.40q, this cordon reads %q", ErrVersion, head.Schema, Schema)
+	}
 	m := &Manifest{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -88,7 +99,7 @@ func parseManifest(text []byte) (*Manifest, error) {
 		return nil, errors.New("read the manifest: more behind its end")
 	}
 	if m.Schema != Schema {
-		return nil, fmt.Errorf("read the manifest: schema %.40q, want %q: it takes another version of cordon", m.Schema, Schema)
+		return nil, fmt.Errorf("read the manifest: schema %.40q, want %q", m.Schema, Schema)
 	}
 	for i := range m.Files {
 		if m.Files[i].Mode != m.Files[i].Mode.Perm() {

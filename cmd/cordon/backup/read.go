@@ -26,7 +26,7 @@ type Opened struct {
 // to be whole, and from whom, before Read has returned without an error and the signature was
 // checked. Memory does not grow with what is read, but for the manifest.
 //
-// An error wraps ErrKey if with does not open it, ErrFormat if it is none or was damaged or
+// An error wraps ErrKey if with does not open it, ErrVersion if another cordon wrote it, ErrFormat if it is none or was damaged or
 // changed, or is what take returned.
 func Read(r io.Reader, with Identities, take func(name string, size int64, content io.Reader) error) (*Opened, error) {
 	file := &failing{r: r}
@@ -164,6 +164,9 @@ func (a *archive) manifest() (*Opened, error) {
 		return nil, unreadable(err)
 	}
 	m, err := parseManifest(text)
+	if errors.Is(err, ErrVersion) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
