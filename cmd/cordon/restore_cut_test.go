@@ -294,3 +294,47 @@ func restoresWithoutRoom(t *testing.T, cordon string) {
 	}
 	t.Logf("%d restores without room", steps)
 }
+
+// notesOfOthers: what is noted of a restore that was cut short moves nothing outside the gateway's directories, and two
+// restores do not meet.
+func notesOfOthers(t *testing.T, cordon string) {
+	s := newSite(t, cordon)
+	s.keys(t)
+	s.backUp(t, "ward.backup")
+	s.write(t, "theirs", "theirs")
+	note := home.ExchangeFile(s.gw(), "20261122T120000.000Z")
+	aside := filepath.Join(s.gw(), home.ReplacedPrefix+"20261122T120000.000Z")
+	for name, x := range map[string]*home.Exchange{
+		"a place": {Moves: []home.Move{{From: s.path("gw/x"), To: s.path("theirs")}, {From: s.path("gw/cordon.yaml"), To: s.path("gw/y"), In: true}}},
+		"added":   {Moves: []home.Move{{From: s.path("gw/x"), To: aside + "/x"}}, Added: []home.AddedOne{{Place: s.path("theirs"), Second: s.path("theirs")}}},
+		"done":    {Moves: []home.Move{{From: s.path("gw/x"), To: s.path("gw/y"), In: true}}, Added: []home.AddedOne{{Place: s.path("theirs"), Second: s.path("theirs")}}},
+		"aside":   {Moves: []home.Move{{From: s.path("gw/x"), To: aside + "/x"}}, Aside: []string{s.dir}},
+	} {
+		if err := x.Note(note); err != nil {
+			t.Fatal(err)
+		}
+		if out := s.run(t, "restore", "ward.backup", "--dir", "gw", "--identity", "ward.key", "--yes"); out.code != exit.Conflict || !strings.Contains(out.stderr, "code: restore.unfinished\n") || s.read(t, "theirs") != "theirs" {
+			t.Errorf("%s: it exits with %d: %s", name, out.code, out.stderr)
+		}
+	}
+	s.write(t, filepath.Join("gw", filepath.Base(note)), "{")
+	for _, args := range [][]string{{"restore", "ward.backup", "--dir", "gw", "--identity", "ward.key", "--yes"}, {"check", "--dir", "gw"}, {"backup", "x.backup", "--recipients-file", "ward.pub", "--dir", "gw"}} {
+		if out := s.run(t, args...); out.code != exit.Conflict || !strings.Contains(out.stderr, "code: restore.unfinished\n") {
+			t.Errorf("with half a note, %s exits with %d: %s", args[0], out.code, out.stderr)
+		}
+	}
+	if err := os.Remove(note); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(s.gw())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.run(t, "restore", "ward.backup", "--dir", "gw", "--identity", "ward.key", "--yes"); out.code != exit.Conflict || !strings.Contains(out.stderr, "code: restore.running\n") {
+		t.Errorf("beside another, it exits with %d: %s", out.code, out.stderr)
+	}
+}

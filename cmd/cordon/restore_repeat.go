@@ -29,7 +29,7 @@ func (r *restoring) repeat(now time.Time) []string {
 	list := []string{}
 	if !r.lost.Same || len(r.lost.Unknown) > 0 {
 		list = append(list,
-			fmt.Sprintf("certificates revoked since are believed until they end, %v after they were issued at most: cordon cert revoke SERIAL…, with --unknown what was issued since", r.config.Identity.CA.LeafTTL),
+			fmt.Sprintf("certificates revoked since are believed until they end, %v after they were issued at most: cordon cert revoke SERIAL…, with --unknown what was issued since", max(r.config.Identity.CA.LeafTTL, 24*time.Hour)),
 			"quarantines begun since are not in force, and access that was ended since is: cordon access list, then cordon device quarantine, cordon access end",
 			"emergencies opened since are to be reviewed by what the alarms said: who receives them (syslog, webhook) knows of most that is named here")
 	}
@@ -53,5 +53,5 @@ func (r *restoring) repeat(now time.Time) []string {
 	if r.config.Identity.CA.CRLFile != "" {
 		list = append(list, "revocation lists of other authorities may be as old as the backup: fetch "+r.config.Identity.CA.CRLFile+" anew")
 	}
-	return append(list, "devices, policy edits, certificates and grants that are wanted again")
+	return append(list, "what was added or edited since is to be made again where it is wanted: devices, policy, certificates, grants")
 }

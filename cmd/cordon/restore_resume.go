@@ -50,10 +50,13 @@ func (p *restorePlan) resume() (any bool, err error) {
 		return false, err
 	}
 	for note, x := range all {
-		if x.Came() < len(x.Moves) {
+		half := x.Came() < len(x.Moves)
+		if half || len(x.Added) > 0 {
 			if err := p.covers(x); err != nil {
 				return false, err
 			}
+		}
+		if half {
 			if err := takeBack(x, p.roots); err != nil {
 				return false, err
 			}

@@ -26,6 +26,7 @@ func tellRestored(t *testing.T, cordon string) {
 	t.Run("issued since", func(t *testing.T) { revokedUnknown(t, cordon) })
 	t.Run("cut short", func(t *testing.T) { restoresCutShort(t, cordon) })
 	t.Run("places of its own", func(t *testing.T) { restoresCutShortApart(t, cordon) })
+	t.Run("notes of others", func(t *testing.T) { notesOfOthers(t, cordon) })
 	t.Run("disk full", func(t *testing.T) { restoresWithoutRoom(t, cordon) })
 }
 
