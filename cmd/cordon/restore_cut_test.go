@@ -111,9 +111,9 @@ func (x *cut) keptAside(t *testing.T) bool {
 	return true
 }
 
-// everywhere kills the restore before each call that changes files from where it notes what is to be moved to where it
-// forgets that, and before some of the others.
-func (x *cut) everywhere(t *testing.T) {
+// everywhere kills the restore before every step-th call that changes files from where it notes what is to be moved to
+// where it forgets that, and before some of the others; with CORDON_SOAK, before every one of the former.
+func (x *cut) everywhere(t *testing.T, step int) {
 	t.Helper()
 	calls, ended, out := x.killed(t, -1, x.args...)
 	if !ended || out.code != exit.Done {
@@ -128,9 +128,12 @@ func (x *cut) everywhere(t *testing.T) {
 		t.Fatalf("nothing is moved: %q", calls)
 	}
 	done := slices.IndexFunc(calls, func(c string) bool { return strings.HasPrefix(c, "unlinkat ") && strings.HasSuffix(c, "Z.json") })
+	if os.Getenv("CORDON_SOAK") != "" {
+		step = 1
+	}
 	var at []int
 	for n := 1; n <= len(calls); n++ {
-		if n > note-4 && n < done+4 || n%40 == 0 {
+		if n > note-4 && n < done+4 && n%step == 0 || n%40 == 0 {
 			at = append(at, n)
 		}
 	}
@@ -208,8 +211,8 @@ func restoresCutShort(t *testing.T, cordon string) {
 	s.keys(t)
 	s.backUp(t, "ward.backup")
 	changedSince(t, s)
-	newCut(t, s, []string{"gw"}, nil).everywhere(t)
-	newCut(t, s, []string{"nowhere"}, nil).everywhere(t)
+	newCut(t, s, []string{"gw"}, nil).everywhere(t, 1)
+	newCut(t, s, []string{"nowhere"}, nil).everywhere(t, 4)
 }
 
 // restoresCutShortApart: the state, the log and a file that the configuration names lie elsewhere.
@@ -234,7 +237,7 @@ func restoresCutShortApart(t *testing.T, cordon string) {
 		t.Fatal(err)
 	}
 	s.edit(t, "cordon.yaml", "trust_file: "+s.path("pki/hospital.pem"), "# trust_file: ")
-	newCut(t, s, []string{"gw", "state", "log", "pki"}, []string{"--state", "state", "--audit", "log", "--outside"}).everywhere(t)
+	newCut(t, s, []string{"gw", "state", "log", "pki"}, []string{"--state", "state", "--audit", "log", "--outside"}).everywhere(t, 4)
 	if out := s.run(t, "restore", "ward.backup", "--dir", "gw", "--identity", "ward.key", "--state", "state", "--audit", "log", "--yes"); out.code != exit.Done {
 		t.Errorf("where the file is, it exits with %d: %s", out.code, out.stderr)
 	}
