@@ -50,4 +50,3 @@ func (a *Authority) RevokeUnknown(_ context.Context, serials ...string) error {
 	}
 	return nil
 }
-
