@@ -32,7 +32,7 @@ func tellKeptPolicies(t *testing.T, cordon string) {
 	}
 	before, rules, data := asks()
 	s.inTables(t, "# At any time.\n", "# At any time:\n")
-	s.inTables(t, "monitor/*: [read, query, notify]", "monitor/*: [query, notify]")
+	s.inTables(t, "\nae_titles: {}\n", "\nae_titles: {user/dr.kim: [KIM-WS]}\n")
 	after, _, edited := asks()
 	if data == edited {
 		t.Fatal("the policy is the same")

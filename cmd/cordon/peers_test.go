@@ -97,6 +97,7 @@ func TestGateway(t *testing.T) {
 		{"repair", tellRepair},
 		{"in force", tellInForce},
 		{"reload", tellReload},
+		{"half-edited policy", tellHalfEdited},
 		{"access", tellAccess},
 		{"learning", tellLearning},
 		{"rollout", tellRollout},

@@ -13,6 +13,7 @@ import (
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway"
@@ -98,6 +99,9 @@ func (a *Assembly) build(ctx, background context.Context, old *handover.Predeces
 		return err
 	}
 	a.Policy = a.source.Current
+	if a.source.Refused != nil {
+		a.refusedFolder(a.source.Refused)
+	}
 	authority, err := home.OpenAuthority(a.Config)
 	if err != nil {
 		return err
@@ -160,7 +164,23 @@ func (a *Assembly) own() error {
 		return err
 	}
 	a.owned.Go(func() { a.followLog(ctx) })
+	a.remember(a.Config)
 	return a.source.Keep(a.Config, control.Operator(), a.record)
+}
+
+// refusedFolder tells that the gateway began by what the policy folder held before.
+func (a *Assembly) refusedFolder(why error) {
+	text := exit.Errors(why)[0].Message
+	a.outcomes.note(fromFolder, why)
+	a.logger.Error("the policy folder is refused, the policy that was in force before decides", "error", text)
+	a.later(trouble{audit.Entry{Kind: audit.KindReload, Note: "refused at the start, what was in force before decides: " + text}, false})
+}
+
+// remember has the next start know what is in force, of what a configuration names.
+func (a *Assembly) remember(c *config.Config) {
+	if err := a.source.Remember(c); err != nil {
+		a.logger.Warn("remember what the policy folder held", "error", err)
+	}
 }
 
 // giveUp is the opposite of own. What is in the log is durable then, and another process may open it.

@@ -208,6 +208,7 @@ func (r *reloader) replace(done *Reloaded, source *revision.Source, c *config.Co
 	if len(done.HandedOver) == 0 {
 		r.parts.source, r.parts.configured = source, configured
 		done.Ended = r.parts.put(ground)
+		r.parts.remember(c)
 	}
 	return nil
 }

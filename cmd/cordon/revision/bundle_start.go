@@ -24,11 +24,17 @@ func openTaken(c *config.Config) (*Source, error) {
 	return &Source{Current: last.Engine, Bundles: b}, CheckPatches(c, last.Engine)
 }
 
-// Start is Open for a start. Where no bundle was taken yet, or the last one is no
-// longer signed by the configured keys, one is fetched and proven; and taken, unless it is
+// Start is Open for a start, which proves what comes from the policy folder. Where no bundle was taken yet, or the
+// last one is no longer signed by the configured keys, one is fetched and proven; and taken, unless it is
 // only to be seen whether a start would succeed.
 func Start(ctx context.Context, c *config.Config, take bool) (*Source, error) {
+	if !c.Policy.Elsewhere() {
+		return startFolder(ctx, c)
+	}
 	f, err := Open(c)
+	if err == nil && f.Begun {
+		_, err = provenEngine(ctx, c, f.Current)
+	}
 	if err == nil || !c.Policy.Bundle.Used() {
 		return f, err
 	}

@@ -2,7 +2,7 @@
 // be shown before it may.
 //
 // There are three ways into force, and a configuration chooses one: the policy folder as it is (source.go, load.go,
-// prove.go), revisions that take two people and go by stages (submission.go, workflow*.go), and signed bundles
+// prove.go, and proven.go for a start), revisions that take two people and go by stages (submission.go, workflow*.go), and signed bundles
 // (bundle*.go). Whatever decided is kept (kept.go), so that an answer can be explained and asked again later.
 // workspace.go says how the folder in which policies are written stands to what decides.
 //

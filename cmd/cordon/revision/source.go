@@ -30,6 +30,7 @@ type Source struct {
 	State     *rollout.State // nil without policy.approval: current is the policy folder as it was read
 	Begun     bool           // state is new, and not kept yet
 	Bundles   *Bundles       // nil without policy.bundle: current is the one that was taken last
+	Refused   error          // why the policy folder was not taken at the start; current is what it held before
 }
 
 // Open opens the policy that decides by what lies on disk. With policy.approval that
