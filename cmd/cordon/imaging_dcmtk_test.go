@@ -79,6 +79,7 @@ func tellDCMTK(t *testing.T, cordon string) {
 	s := newArchive(t, cordon, archive.port)
 	// A CT that queries nothing but its worklist.
 	s.edit(t, "policy/data.yaml", "device: [find, worklist,", "device: [worklist,")
+	s.untested(t)
 	d := s.serve(t)
 	clients := newDCMTK(t, s)
 

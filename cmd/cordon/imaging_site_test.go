@@ -43,6 +43,18 @@ ae_titles:
 	return s
 }
 
+// untested removes the policy's tests, which say what a story's own tables contradict: a start goes by them.
+func (s *site) untested(t *testing.T) {
+	t.Helper()
+	tests, err := filepath.Glob(filepath.Join(s.gw(), "policy", "*_test.rego"))
+	for _, name := range tests {
+		err = errors.Join(err, os.Remove(name))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // edit replaces a text that a file of the gateway's directory contains once.
 func (s *site) edit(t *testing.T, name, old, new string) {
 	t.Helper()

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -45,14 +46,14 @@ func TestGateway(t *testing.T) {
 		{"storage commitment", tellCommitment},
 		{"hand-over with a segment", tellSegmentHandover},
 	} {
-		t.Run(s.name, func(t *testing.T) { asRoot(t, cordon, s.tell) })
+		t.Run(s.name, func(t *testing.T) { inTime(t); asRoot(t, cordon, s.tell) })
 	}
 	for _, s := range []story{
 		{"hand-over", tellHandover}, // brings its own load
 		{"apply", tellApply},
 		{"service manager", tellServiceManager}, // sets the environment
 	} {
-		t.Run(s.name, func(t *testing.T) { s.tell(t, cordon) })
+		t.Run(s.name, func(t *testing.T) { inTime(t); s.tell(t, cordon) })
 	}
 	for _, s := range []story{
 		{"mllp_send", tellMLLPSend},
@@ -114,6 +115,7 @@ func TestGateway(t *testing.T) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel() // most of their time they wait
+			inTime(t)
 			s.tell(t, cordon)
 		})
 	}
@@ -129,12 +131,30 @@ func peer(t *testing.T, name, debianPackage string) string {
 	return path
 }
 
+// storyTime is more than any story takes.
+const storyTime = 3 * time.Minute
+
+// inTime skips a story for which too little time is left: all of them together take longer than the ten minutes that go
+// test gives if it is not told otherwise, as deploy/test tells it.
+func inTime(t *testing.T) {
+	t.Helper()
+	if end, ok := t.Deadline(); ok && time.Until(end) < storyTime {
+		lacks(t, fmt.Sprintf("too little time is left, %v: go test -timeout 25m", time.Until(end).Round(time.Second)))
+	}
+}
+
 func noPeer(t *testing.T, what string) {
 	t.Helper()
+	lacks(t, "a peer is missing: "+what)
+}
+
+// lacks is a skip where peers are not required.
+func lacks(t *testing.T, what string) {
+	t.Helper()
 	if os.Getenv("CORDON_PEERS") == "required" {
-		t.Fatal("a peer is missing: " + what)
+		t.Fatal(what)
 	}
-	t.Skip("a peer is missing: " + what)
+	t.Skip(what)
 }
 
 // message is an HL7 message as mllp_send leaves it, without the last segment's CR.

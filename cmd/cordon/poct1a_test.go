@@ -127,6 +127,7 @@ func newPOCTSite(t *testing.T, cordon, class, address string) (*site, *tap) {
 	s.issueStaff(t)
 	s.issue(t, "biomed", "--user", "tech.ray", "--role", "biomed")
 	s.issue(t, "meter", "--device", "meter-9", "--role", "device")
+	s.untested(t)
 	return s, p
 }
 

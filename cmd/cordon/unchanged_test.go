@@ -70,6 +70,7 @@ func tellUnchanged(t *testing.T, cordon string) {
 	w.edit(t, "cordon.yaml", "devices: {}\n", unchangedSegment)
 	w.edit(t, "policy/data.yaml", "\nae_titles: {}\n", "\nae_titles:\n  user/dr.kim: [KIM]\n  device/ct-1: [PACS]\n")
 	w.edit(t, "policy/data.yaml", "  device: [find, worklist, store, moved, commit, mpps, print]", "  device: [moved]")
+	w.untested(t)
 	w.issue(t, "kim", "--user", "dr.kim", "--role", "radiologist")
 	w.issue(t, "biomed", "--user", "tech.ray", "--role", "biomed")
 	w.issueStaff(t)
