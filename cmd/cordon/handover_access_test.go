@@ -96,6 +96,7 @@ func quarantineMeets(t *testing.T, cordon string) {
 		events.SetReadDeadline(time.Now().Add(patience))
 		_, err := events.Read(buf)
 		syscall.Kill(heir, syscall.SIGSTOP)
+		time.AfterFunc(15*time.Second, func() { syscall.Kill(heir, syscall.SIGCONT) }) // the old one waits for less; and this one may lead by now
 		if err != nil {
 			t.Errorf("the new process reads no ledger: %v", err)
 		}
@@ -123,6 +124,7 @@ func (s *site) quarantineDuring(t *testing.T, at func(heir int)) (handover error
 	if !eventually(func() bool { heir = newest(t, old); return heir != 0 }) {
 		t.Fatal("no process is started")
 	}
+	t.Cleanup(func() { syscall.Kill(heir, syscall.SIGCONT) }) // a process that is stopped ends with nobody
 	at(heir)
 	done := s.access(t, "device", "quarantine", "mon-7", "--for", "1h", "--reason", "it beacons")
 	syscall.Kill(heir, syscall.SIGCONT)

@@ -159,6 +159,7 @@ func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 // running is a running "cordon run".
 type running struct {
 	cmd    *exec.Cmd
+	stderr io.ReadCloser
 	exited chan struct{} // closed once it was waited for
 
 	mu   sync.Mutex
@@ -171,15 +172,15 @@ type running struct {
 func (s *site) serve(t *testing.T) *running {
 	t.Helper()
 	d := &running{cmd: exec.Command(s.cordon, "run", "--json", "-c", filepath.Join(s.gw(), "cordon.yaml")), exited: make(chan struct{})}
-	stderr, err := d.cmd.StderrPipe()
-	if err != nil {
+	var err error
+	if d.stderr, err = d.cmd.StderrPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan bool, 1)
-	go d.watch(stderr, ready)
+	go d.watch(ready)
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
@@ -199,9 +200,9 @@ func (s *site) serve(t *testing.T) *running {
 
 // watch reads standard error to its end and waits for the process. ready is told whether
 // the ready line came.
-func (d *running) watch(stderr io.Reader, ready chan<- bool) {
+func (d *running) watch(ready chan<- bool) {
 	defer close(d.exited)
-	lines := bufio.NewScanner(stderr)
+	lines := bufio.NewScanner(d.stderr)
 	for lines.Scan() {
 		var line struct {
 			Schema string
@@ -270,7 +271,12 @@ func (d *running) kill() {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	<-d.exited
+	select {
+	case <-d.exited:
+	case <-time.After(patience): // one that nobody knows of has standard error, too
+		d.stderr.Close()
+		<-d.exited
+	}
 }
 
 // processes are those that have been ready, the first one first.

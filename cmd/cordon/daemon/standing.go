@@ -47,6 +47,7 @@ type standing struct {
 	shown  atomic.Pointer[access.Ledger] // the same, for who does not wait for mu
 	damage error                         // why the file could not be read
 	unkept bool                          // the file could not be written, and what is in force is not in it
+	unheld bool                          // the policy in force is not kept yet for those who ask later
 	late   []note                        // of what came into force without its entry
 	given  bool                          // another process has the file now
 }
@@ -65,6 +66,7 @@ type changed struct {
 	Ended      int    // live sessions
 	Unrecorded bool   // it is in force, and has no entry yet
 	Unkept     string // it is in force until the gateway ends: why the file could not be written
+	undone     error  // why only what takes away was done
 }
 
 var errUnrecorded = exit.Error{Code: "access.unrecorded", Message: "the audit log cannot be written, so nothing has changed", Exit: exit.Failed, Try: []string{"cordon doctor", "free space where the log is"}}
@@ -77,6 +79,20 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 	if err != nil {
 		return done, err
 	}
+	if s.parts != nil {
+		if unheld := s.parts.keepNew(ground); unheld != nil {
+			s.log.Error("keep the policy that a change of access makes", "error", unheld)
+			if next, ground, err = s.restrain(next); err != nil {
+				return done, err
+			}
+			moved := moves(s.ledger, next)
+			done.undone = exit.Error{Code: "access.unkept", Message: unheld.Error() + ", so nothing has changed", Err: unheld, Try: []string{"cordon doctor", "free space where gateway.state is, and repeat it"}}
+			if len(moved) == 0 {
+				return done, done.undone
+			}
+			notes = slices.DeleteFunc(slices.Clone(notes), func(n note) bool { return !moved[n.fact] })
+		}
+	}
 	if unrecorded := s.recordAll(notes, ground); len(unrecorded) > 0 {
 		if next, ground, err = s.restrain(next); err != nil {
 			return done, err
@@ -85,7 +101,7 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 		if len(moved) == 0 {
 			return done, errUnrecorded
 		}
-		done.Unrecorded = true
+		done.Unrecorded, done.undone = true, errUnrecorded
 		s.late = append(s.late, slices.DeleteFunc(unrecorded, func(n note) bool { return !moved[n.fact] })...)
 	}
 	s.raise(notes, next)
@@ -93,6 +109,7 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 		s.log.Error("keep a change of access", "error", err)
 		if mustKeep {
 			done.Unkept = err.Error()
+			done.undone = exit.Error{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
 			if next, ground, err = s.restrain(next); err != nil {
 				return done, err
 			}
@@ -103,13 +120,21 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 				}
 			}
 			if len(moved) == 0 {
-				return done, exit.Error{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
+				return done, done.undone
 			}
 		}
 	}
 	s.unkept = s.unkept || done.Unkept != ""
 	done.Ended = s.enforce(next, ground)
 	return done, nil
+}
+
+// has reports whether facts are in force, over or planned as they say. mu is held.
+func (s *standing) has(facts ...access.Fact) bool {
+	return !slices.ContainsFunc(facts, func(f access.Fact) bool {
+		now, known := s.ledger.Find(f.ID)
+		return !known || now.Phase() != f.Phase() || now.Overdue != f.Overdue || !now.Reviewed.Equal(f.Reviewed)
+	})
 }
 
 // raise alarms about what notes tell, before it is kept: what is not done after all was an alarm
@@ -141,10 +166,12 @@ func (s *standing) recordAll(notes []note, ground inForce) []note {
 	return nil
 }
 
-// restrain makes ready what of next only takes away.
+// restrain makes ready what of next only takes away. Its policy is kept when that is possible again:
+// nothing stays permitted for the sake of those who ask later.
 func (s *standing) restrain(next access.Ledger) (access.Ledger, inForce, error) {
 	next = s.ledger.Restrain(next)
 	ground, err := s.prepare(next)
+	s.unheld = s.parts != nil
 	return next, ground, err
 }
 
@@ -153,7 +180,7 @@ func (s *standing) prepare(next access.Ledger) (inForce, error) {
 	if s.parts == nil {
 		return inForce{}, nil
 	}
-	return s.parts.prepare(s.parts.configured, next, s.damage)
+	return s.parts.configured.over(next, s.damage)
 }
 
 // enforce brings next into force, and returns how many live sessions that ends.
@@ -237,7 +264,8 @@ func (s *standing) advance(now time.Time) (again time.Duration) {
 	return again
 }
 
-// catchUp records what came into force without an entry. mu is held.
+// catchUp records what came into force without an entry, and keeps a policy that did so without
+// being kept. mu is held.
 func (s *standing) catchUp() bool {
 	for len(s.late) > 0 {
 		e := s.late[0].Entry
@@ -246,6 +274,13 @@ func (s *standing) catchUp() bool {
 			return false
 		}
 		s.late = s.late[1:]
+	}
+	if s.unheld && !s.given { // else another process keeps what decides
+		if err := s.parts.keep(inForce{policy: s.parts.Policy, candidate: s.parts.candidate}); err != nil {
+			s.log.Error("keep the policy that decides", "error", err)
+			return false
+		}
+		s.unheld = false
 	}
 	return true
 }

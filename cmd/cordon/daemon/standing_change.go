@@ -91,7 +91,9 @@ func (s *standing) do(r *AccessRequest, by string, now time.Time) (AccessAnswer,
 		return answer, nil
 	}
 	s.catchUp()
-	answer.changed, err = s.put(next, notes, true)
+	if answer.changed, err = s.put(next, notes, true); err == nil && !s.has(facts...) { // but what the clock ends
+		err = answer.undone
+	}
 	return answer, err
 }
 
@@ -113,7 +115,9 @@ func (s *standing) apply(now time.Time, change func(access.Ledger) (access.Ledge
 	next, _ = next.Advance(now)
 	f, _ = next.Find(f.ID)
 	s.catchUp()
-	done, err = s.put(next, append(eventNotes(events), n), true)
+	if done, err = s.put(next, append(eventNotes(events), n), true); err == nil && !s.has(f) {
+		err = done.undone
+	}
 	return f, done, err
 }
 

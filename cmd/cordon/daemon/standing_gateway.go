@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"cordon/certs"
 	"cordon/certs/ca"
@@ -46,12 +47,37 @@ func (a *Assembly) prepare(configured inForce, l access.Ledger, damage error) (i
 	if err != nil {
 		return ground, err
 	}
-	if ground.candidate != nil {
-		if err := revision.KeptIn(a.Config).Keep(ground.candidate); err != nil {
-			return ground, err
+	return ground, a.keep(ground)
+}
+
+// keep keeps the policies of ground.
+func (a *Assembly) keep(ground inForce) error {
+	for _, e := range []*rego.Engine{ground.candidate, ground.policy} {
+		if e == nil {
+			continue
+		}
+		if err := revision.KeptIn(a.Config).Keep(e); err != nil {
+			return err
 		}
 	}
-	return ground, revision.KeptIn(a.Config).Keep(ground.policy)
+	return nil
+}
+
+// keepNew keeps those that do not decide already: a quarantine changes none, and waits neither for
+// a disk nor for another process.
+func (a *Assembly) keepNew(ground inForce) error {
+	decides := func(e *rego.Engine) bool {
+		return e != nil && slices.ContainsFunc([]*rego.Engine{a.Policy, a.candidate}, func(now *rego.Engine) bool {
+			return now != nil && revision.DigestsOf(now) == revision.DigestsOf(e)
+		})
+	}
+	if decides(ground.policy) {
+		ground.policy = nil
+	}
+	if decides(ground.candidate) {
+		ground.candidate = nil
+	}
+	return a.keep(ground)
 }
 
 // put brings into force what was prepared, here and in the processes before, and returns how many live

@@ -11,6 +11,7 @@ import (
 
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -127,6 +128,65 @@ func TestUnkeptOnlyNarrows(t *testing.T) {
 	// What the clock does needs no file.
 	if s.advance(now.Add(time.Minute)); s.ledger.State("ct-2", policy.StateActive) != policy.StateActive || len(*notes) != 4 {
 		t.Errorf("its end was recorded as %q", *notes)
+	}
+}
+
+// A policy that cannot be kept for those who ask later is no reason to permit something, nor to go on
+// permitting it; and a quarantine, which changes no policy, does not ask.
+func TestUnheldOnlyNarrows(t *testing.T) {
+	g := newGlass(t)
+	s, kept := g.standing, revision.KeptIn(g.config)
+	now := time.Now()
+	var made []string
+	for _, until := range []time.Duration{time.Hour, 2 * time.Hour, 3 * time.Minute, 6 * time.Minute} {
+		done, err := s.do(grantRequest(now, 0, until), "dana", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, done.Facts[0].ID)
+	}
+	phase := func(id string) string {
+		f, _ := s.ledger.Find(id)
+		return f.Phase()
+	}
+	if err := os.Rename(kept.Dir, kept.Dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept.Dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	if done, err := s.do(quarantineRequest(now, time.Hour), "dana", now); err != nil || done.Unkept != "" || s.unheld || s.parts.devices["ct-2"].State != policy.StateQuarantined {
+		t.Errorf("a quarantine: %+v, %v", done, err)
+	}
+	entries := len(g.notes)
+	if _, err := s.do(grantRequest(now, 0, time.Hour), "dana", now); code(err) != "access.unkept" || len(s.ledger.Facts) != 5 || len(g.notes) != entries {
+		t.Errorf("a grant: %v; %d facts, entries %q", err, len(s.ledger.Facts), g.notes[entries:])
+	}
+	before := s.parts.Policy.Data()
+	if _, err := s.do(&AccessRequest{Do: "end", ID: made[0], Reason: "done"}, "dana", now); err != nil || phase(made[0]) != access.Over || s.parts.Policy.Data() == before {
+		t.Errorf("the end of a grant: %v", err)
+	}
+	if again := s.advance(now.Add(4 * time.Minute)); phase(made[2]) != access.Over || again != accessRetry {
+		t.Errorf("a grant that the clock ends is %v, looks again in %v", phase(made[2]), again)
+	}
+	// What the clock ends goes on; what is asked for beside it does not.
+	if _, err := s.do(grantRequest(now, 0, time.Hour), "dana", now.Add(7*time.Minute)); code(err) != "access.unkept" || phase(made[3]) != access.Over || len(s.ledger.Facts) != 5 {
+		t.Errorf("a grant as the clock ends another: %v", err)
+	}
+	if entries += 3; len(g.notes) != entries {
+		t.Errorf("%d entries, want %d: %q", len(g.notes), entries, g.notes)
+	}
+
+	if err := errors.Join(os.Remove(kept.Dir), os.Rename(kept.Dir+".away", kept.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.advance(now.Add(8 * time.Minute))
+	if _, known := kept.Access(revision.DigestsOf(s.parts.Policy)); !known || s.unheld {
+		t.Error("what decides is not kept when it could be")
+	}
+	if phase(made[1]) != access.InForce {
+		t.Error("a grant that nobody ended is over")
 	}
 }
 
