@@ -133,7 +133,7 @@ func (a *app) completeFact(c *cobra.Command, args []string, prefix string) ([]st
 
 // completeSubject completes whoever has a certificate of the embedded authority.
 func (a *app) completeSubject(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	authority, _, err := a.authority()
+	authority, err := a.authority()
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

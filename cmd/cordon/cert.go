@@ -15,6 +15,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/disk"
 	"cordon/cmd/cordon/exit"
 	"cordon/cmd/cordon/home"
@@ -28,13 +29,12 @@ func certCommand(a *app) *cobra.Command {
 }
 
 // authority opens the CA of the configuration in use.
-func (a *app) authority() (*ca.Authority, *config.Config, error) {
+func (a *app) authority() (*ca.Authority, error) {
 	c, err := config.Load(a.config())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	authority, err := home.OpenAuthority(c)
-	return authority, c, err
+	return home.OpenAuthority(c)
 }
 
 func certIssueCommand(a *app) *cobra.Command {
@@ -44,7 +44,8 @@ func certIssueCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "issue", Short: "Issue a short-lived client certificate",
 		Long: `Issue a client certificate: OUT.pem (with its chain), OUT.key and ca.pem, by which the
-client recognises the gateway. A key or certificate that exists is not overwritten.`,
+client recognises the gateway. A key or certificate that exists is not overwritten. The log says
+who issued it, and to whom, before the files are there.`,
 		Example: "  cordon cert issue --dir DIR --user dr.kim --role radiologist --out kim",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -82,14 +83,15 @@ func (a *app) certIssue(ctx context.Context, r ca.Request, out string) error {
 				Try: []string{"--out with another name", "remove it first"}}
 		}
 	}
-	authority, _, err := a.authority()
+	c, err := config.Load(a.config())
 	if err != nil {
 		return err
 	}
-	issued, err := authority.Issue(ctx, r)
+	done, err := daemon.ChangeCertificates(ctx, c, &daemon.CertificateRequest{Do: "issue", Issue: r}, quietLogger(a.stderr))
 	if err != nil {
 		return err
 	}
+	issued := done.Issued
 	files, err := writeIdentity(out, issued)
 	if err != nil {
 		return err
@@ -135,7 +137,7 @@ func certListCommand(a *app) *cobra.Command {
 		Use: "list", Short: "List the certificates issued, and the authority's own",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			authority, _, err := a.authority()
+			authority, err := a.authority()
 			if err != nil {
 				return err
 			}
@@ -186,20 +188,12 @@ authority does not know: after a restore, certificates that were issued later th
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			doing := "revoke " + strconv.Itoa(len(args)) + " certificate(s)"
-			authority, _, err := a.authority()
-			if err != nil {
-				return cannot(doing, err)
-			}
 			if !yes {
-				return a.confirmRevoke(authority, args)
+				return a.confirmRevoke(args)
 			}
-			revoke := authority.Revoke
-			if unknown {
-				revoke = authority.RevokeUnknown
-			}
-			err = revoke(c.Context(), args...)
-			if errors.Is(err, ca.ErrUnknown) {
-				err = exit.Error{Code: "cert.unknown", Message: err.Error(), Exit: exit.NotFound, Err: err, Try: []string{"cordon cert list", "--unknown, if it was issued after the backup that this gateway came back from"}}
+			config, err := config.Load(a.config())
+			if err == nil {
+				_, err = daemon.ChangeCertificates(c.Context(), config, &daemon.CertificateRequest{Do: "revoke", Serials: args, Unknown: unknown}, quietLogger(a.stderr))
 			}
 			if err != nil {
 				return cannot(doing, err)
@@ -214,7 +208,11 @@ authority does not know: after a restore, certificates that were issued later th
 }
 
 // confirmRevoke shows whom a revocation would concern.
-func (a *app) confirmRevoke(authority *ca.Authority, serials []string) error {
+func (a *app) confirmRevoke(serials []string) error {
+	authority, err := a.authority()
+	if err != nil {
+		return err
+	}
 	records, err := authority.List()
 	if err != nil {
 		return err

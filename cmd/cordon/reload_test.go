@@ -155,7 +155,7 @@ func sessionsEnded(t *testing.T, cordon string) {
 		t.Errorf("a quarantined device answers %q", refused)
 	}
 	// The log has both ends, and explains the second.
-	var ends []string
+	var ends, badge []string
 	for line := range strings.Lines(s.must(t, "audit", "tail", "--json", "-n", "1000", "--dir", s.gw())) {
 		var e entryJSON
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
@@ -164,6 +164,14 @@ func sessionsEnded(t *testing.T, cordon string) {
 		if e.Note == "ended a live session" && !e.Allow {
 			ends = append(ends, e.Code)
 		}
+		if strings.HasPrefix(e.Note, serial+" ") {
+			badge = append(badge, string(e.Kind)+strings.TrimPrefix(e.Note, serial))
+		}
+	}
+	// Issued before it ran, and taken back by it; both by who ran the commands.
+	by := " by " + control.Operator() + ": service/oie"
+	if len(badge) != 2 || !strings.HasPrefix(badge[0], "certificate-issued issued"+by+", roles interface-engine, until ") || badge[1] != "certificate-revoked revoked"+by {
+		t.Errorf("the log says of the certificate %q", badge)
 	}
 	if len(ends) != 2 {
 		t.Fatalf("the log has %d ends of live sessions, want 2", len(ends))

@@ -26,6 +26,9 @@ const (
 	KindQuarantine Kind = "quarantine" // a device was cut off
 	KindRelease    Kind = "release"    // a quarantine ended
 
+	KindIssued  Kind = "certificate-issued"  // to a client, by an operator: see Note, which begins with its serial number
+	KindRevoked Kind = "certificate-revoked" // by an operator
+
 	// Break-glass. Exporters map opened to the ATNA message Security Alert (DCM 110113) of type
 	// Emergency Override Started (110127), closed to Emergency Override Stopped (110138); see
 	// DICOM PS3.15 A.5.3.11 and PS3.16 CID 400, 401. The note begins with the emergency's id. Decisions
@@ -77,7 +80,7 @@ func (e *Entry) check() error {
 // refuses reports whether e records that something was not done. Only such an entry may
 // use the last space on a full disk.
 func (e *Entry) refuses() bool {
-	return !e.Decision.Allow && (e.Kind == KindDecision || e.Kind == KindHandshake || e.Kind == KindQuarantine)
+	return !e.Decision.Allow && (e.Kind == KindDecision || e.Kind == KindHandshake || e.Kind == KindQuarantine || e.Kind == KindRevoked)
 }
 
 // appendJSON appends e as one JSON object. index, time and code come first and always

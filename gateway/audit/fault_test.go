@@ -409,6 +409,7 @@ func TestDiskFull(t *testing.T) {
 	if r.Index != acked || r.Code == "" {
 		t.Errorf("refusal recorded as %+v, want index %d", r, acked)
 	}
+	mustAppend(t, l, Entry{Kind: KindRevoked, Note: "a1 revoked by root: user/dr.kim"})
 	if _, err := l.Append(t.Context(), allow); !errors.Is(err, ErrUnwritable) {
 		t.Errorf("append on a full disk: %v", err)
 	}

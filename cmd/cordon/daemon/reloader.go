@@ -210,7 +210,7 @@ func (r *reloader) verbs() map[string]control.Verb {
 	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
 		changes[name] = func(ctx context.Context, q ChangeRequest) (Reloaded, error) { return r.change(ctx, name, do, q) }
 	}
-	verbs := map[string]control.Verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup, "status": r.answerStatus, "drill": r.parts.answerDrill}
+	verbs := map[string]control.Verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup, "status": r.answerStatus, "drill": r.parts.answerDrill, "certificate": r.parts.answerCertificate}
 	for name, do := range changes {
 		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
 			var q ChangeRequest
