@@ -71,6 +71,9 @@ func tellHalfEdited(t *testing.T, cordon string) {
 		if log := s.must(t, "audit", "tail", "-n", "50", "--dir", s.gw()); !strings.Contains(log, "refused at the start, what was in force before decides") {
 			t.Errorf("%s: the log says nothing of it:\n%s", c.what, log)
 		}
+		if !eventually(func() bool { return strings.Contains(d.logged(), `"msg":"alarm","name":"policy-refused"`) }) {
+			t.Errorf("%s: it is no alarm:\n%s", c.what, d.logged())
+		}
 		s.edit(t, c.file, c.new, c.old)
 		s.must(t, "reload", "--dir", s.gw())
 		if is, why := now(); why != "" || is.Policy != first.Policy {

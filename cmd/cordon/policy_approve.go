@@ -133,7 +133,7 @@ func (a *app) examine(ctx context.Context, c *config.Config, sub *revision.Submi
 	if err != nil {
 		return nil, err
 	}
-	return a.lookAhead(ctx, c, f.Current, engine)
+	return a.lookAhead(ctx, c, f.Tested(c), engine)
 }
 
 // giveOpinion signs what somebody thinks of sub.

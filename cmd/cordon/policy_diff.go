@@ -89,8 +89,14 @@ func (a *app) printDiff(d rego.Difference, table []rego.CellChange) error {
 	for _, v := range d.Data {
 		rows = append(rows, []string{"data", v.Change, strings.Join(v.Path, "."), v.Words})
 	}
+	for _, r := range d.Tests {
+		rows = append(rows, []string{"test", r.Change, fmt.Sprintf("%s:%d", r.File, r.Line), r.Rule})
+	}
 	for _, t := range rego.ChangesInWords(table) {
 		rows = append(rows, []string{"table", t.Before + " → " + t.After, t.Role + " " + t.Device, fmt.Sprintf("%s (%s, %s)", t.Operation, t.From, t.Protocols)})
+	}
+	if d.Tests == nil {
+		a.remark("no tests are known of the policy that it is compared with, so none is shown that changed or is gone: read the *_test.rego files")
 	}
 	if len(rows) == 0 {
 		a.remark("the policies are the same, as far as they decide")

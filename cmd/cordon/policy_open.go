@@ -74,7 +74,7 @@ func openDeciding(c *config.Config) (*rego.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.Current, nil
+	return f.Tested(c), nil
 }
 
 // beside tells somebody who has asked what decides that the policy folder holds something else, and returns that.

@@ -173,7 +173,7 @@ func (a *app) submitPolicy(ctx context.Context, args []string, by *badge, why st
 	if err != nil {
 		return err
 	}
-	ahead, err := a.lookAhead(ctx, own, f.Current, engine)
+	ahead, err := a.lookAhead(ctx, own, f.Tested(own), engine)
 	if err != nil {
 		return err
 	}

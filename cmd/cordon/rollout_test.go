@@ -114,7 +114,11 @@ func (s *hospital) submitted(t *testing.T) {
 	}
 	s.writes(t, nurse, "AR")
 
-	text := s.must(t, "policy", "submit", "--cert", "kim.pem", "-m", "nurses enter results, CR-1120", "--dir", s.gw())
+	out = s.run(t, "policy", "submit", "--cert", "kim.pem", "-m", "nurses enter results, CR-1120", "--dir", s.gw())
+	if out.code != exit.Done || !strings.Contains(out.stderr, "no tests are known of the policy that it is compared with") {
+		t.Fatalf("submit exits with %d and says %s", out.code, out.stderr)
+	}
+	text := out.stdout
 	for _, want := range []string{"role nurse may write on monitor/*", "newly-allowed", "submission 2:", "revision 1 stays in force"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("submit does not say %q: %s", want, text)
@@ -322,6 +326,10 @@ func (s *hospital) byStages(t *testing.T) {
 	s.writes(t, eight, "AA")
 	if out := s.must(t, "reload", "--dir", s.gw()); !strings.HasPrefix(out, "nothing has changed") {
 		t.Errorf("reload says %s", out)
+	}
+	// 4 leaves out tests that 3 came with, and whoever is to approve it is told.
+	if out := s.must(t, "policy", "submissions", "show", "4", "--dir", s.gw()); !strings.Contains(out, "\ntest\tremoved\tcordon_test.rego:") || !strings.Contains(out, "\tdata.cordon_test.todo_test_") {
+		t.Errorf("of submission 4 it is not shown that tests are gone: %s", out)
 	}
 }
 

@@ -13,12 +13,13 @@ import (
 	"cordon/policy"
 )
 
-// Difference is what distinguishes two policies, tests aside. Order and comments of rules
+// Difference is what distinguishes two policies. Order and comments of rules
 // are no difference.
 type Difference struct {
 	Files []FileChange `json:"files"` // by name
 	Rules []RuleChange `json:"rules"` // by file and line
 	Data  []DataChange `json:"data"`  // by path
+	Tests []RuleChange `json:"tests"` // rules of *_test.rego files, which decide nothing; nil if the first policy has none, as one that is kept
 }
 
 // Kinds of difference.
@@ -67,6 +68,9 @@ func Diff(a, b *Engine) Difference {
 	x, _ := readData(a.folder.data)
 	y, _ := readData(b.folder.data)
 	d.Data = append(d.Data, diffData(nil, x, y)...)
+	if len(a.folder.tests) > 0 {
+		d.Tests = append([]RuleChange{}, diffRules(a.folder.tests, b.folder.tests)...)
+	}
 	return d
 }
 

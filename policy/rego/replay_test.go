@@ -361,7 +361,9 @@ func TestDiff(t *testing.T) {
 		want                 []string
 	}{
 		{"nothing", "p.rego", "", "", nil},
-		{"a test", "p_test.rego", "true", "1 == 1", nil},
+		{"a test", "p_test.rego", "true", "1 == 1", []string{"test data.t.test_x changed p_test.rego:3"}},
+		{"a test more", "p_test.rego", "package t", "package t\n\ntest_y if true", []string{"test data.t.test_y added p_test.rego:3"}},
+		{"a test set aside", "p_test.rego", "test_x", "todo_test_x", []string{"test data.t.test_x removed p_test.rego:3", "test data.t.todo_test_x added p_test.rego:3"}},
 		{"a comment and layout", "p.rego", "allow if ", "# who\nallow if   ", []string{"p.rego changed"}},
 		{"a rule's body", "p.rego", `"nurse" in`, `"biomed" in`, []string{"p.rego changed", "data.cordon.allow changed p.rego:5"}},
 		{"another rule", "p.rego", "reason :=", "allow if input.subject.mfa\n\nreason :=", []string{"p.rego changed", "data.cordon.allow added p.rego:9"}},
@@ -397,9 +399,24 @@ func TestDiff(t *testing.T) {
 		for _, x := range d.Data {
 			got = append(got, x.Words)
 		}
+		for _, r := range d.Tests {
+			got = append(got, fmt.Sprintf("test %s %s %s:%d", r.Rule, r.Change, r.File, r.Line))
+		}
+		slices.Sort(got)
+		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+	if d := Diff(a, a); d.Tests == nil {
+		t.Error("that no test changed is not known")
+	}
+	kept, err := LoadFiles(a.Sources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := Diff(kept, a); d.Tests != nil {
+		t.Errorf("what is kept has no tests, and they are %+v", d.Tests)
 	}
 }
 
@@ -444,6 +461,11 @@ func TestDiffHides(t *testing.T) {
 		for _, x := range d.Data {
 			got = append(got, x.Words)
 		}
+		for _, r := range d.Tests {
+			got = append(got, fmt.Sprintf("test %s %s %s:%d", r.Rule, r.Change, r.File, r.Line))
+		}
+		slices.Sort(got)
+		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}

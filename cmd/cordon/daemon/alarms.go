@@ -27,7 +27,7 @@ var severities = map[audit.Kind]alarm.Severity{
 	audit.KindBreakGlassOverdue: alarm.Alert, audit.KindBreakGlassRefused: alarm.Warning,
 	audit.KindQuarantine: alarm.Warning, audit.KindRelease: alarm.Notice,
 	KindSegment: alarm.Warning, kindUnwritable: alarm.Alert,
-	kindPlugin: alarm.Warning, kindPluginHeld: alarm.Alert, kindCertificates: alarm.Warning,
+	kindPlugin: alarm.Warning, kindPluginHeld: alarm.Alert, kindCertificates: alarm.Warning, kindFolder: alarm.Warning,
 	audit.KindBreakGlassDrill: alarm.Alert, // it takes the way that an emergency takes
 }
 

@@ -173,7 +173,7 @@ func (a *Assembly) refusedFolder(why error) {
 	text := exit.Errors(why)[0].Message
 	a.outcomes.note(fromFolder, why)
 	a.logger.Error("the policy folder is refused, the policy that was in force before decides", "error", text)
-	a.later(trouble{audit.Entry{Kind: audit.KindReload, Note: "refused at the start, what was in force before decides: " + text}, false})
+	a.later(trouble{audit.Entry{Kind: kindFolder, Note: "refused at the start, what was in force before decides: " + text}, true})
 }
 
 // remember has the next start know what is in force, of what a configuration names.

@@ -15,9 +15,10 @@ import (
 
 // Kinds of entries about that.
 const (
-	kindPlugin       audit.Kind = "plugin-ended" // a plugin's process ended although it was wanted
-	kindPluginHeld   audit.Kind = "plugin-held"  // it ended so often that it is not started for a while
-	kindCertificates audit.Kind = "certificates" // what certificates rest on cannot be renewed or followed, or can again
+	kindPlugin       audit.Kind = "plugin-ended"   // a plugin's process ended although it was wanted
+	kindPluginHeld   audit.Kind = "plugin-held"    // it ended so often that it is not started for a while
+	kindFolder       audit.Kind = "policy-refused" // the gateway began by another policy than its folder holds
+	kindCertificates audit.Kind = "certificates"   // what certificates rest on cannot be renewed or followed, or can again
 )
 
 // pluginAlarms is the time between two entries, and alarms, about one plugin that ends again and again;

@@ -156,6 +156,23 @@ func (s *Submission) Open(c *config.Config) (*rego.Engine, error) {
 	return s.Proposal.open(s.Number, archive)
 }
 
+// Tested is what is in force with the tests that it was submitted with. Of what nobody submitted here there are none,
+// but for the policy folder itself.
+func (f *Source) Tested(c *config.Config) *rego.Engine {
+	if f.State == nil || f.Begun {
+		return f.Current
+	}
+	sub, err := ReadSubmission(c, f.State.Current.Number)
+	if err != nil {
+		return f.Current
+	}
+	engine, err := sub.Open(c)
+	if err != nil || DigestsOf(engine) != DigestsOf(f.Current) {
+		return f.Current
+	}
+	return engine
+}
+
 // open makes an engine of the proposal's files.
 func (p *Proposal) open(number int, archive []byte) (*rego.Engine, error) {
 	if signed.Digest(archive) != p.Archive {
