@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -15,7 +16,6 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
 	"cordon/gateway/audit"
-	"cordon/gateway/handover"
 	"cordon/policy/access"
 )
 
@@ -79,29 +79,19 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 	if err != nil {
 		return done, err
 	}
-	if s.parts != nil {
-		if unheld := s.parts.keepNew(ground); unheld != nil {
-			s.log.Error("keep the policy that a change of access makes", "error", unheld)
-			if next, ground, err = s.restrain(next); err != nil {
-				return done, err
-			}
-			moved := moves(s.ledger, next)
-			done.undone = exit.Error{Code: "access.unkept", Message: unheld.Error() + ", so nothing has changed", Err: unheld, Try: []string{"cordon doctor", "free space where gateway.state is, and repeat it"}}
-			if len(moved) == 0 {
-				return done, done.undone
-			}
-			notes = slices.DeleteFunc(slices.Clone(notes), func(n note) bool { return !moved[n.fact] })
+	var moved map[string]bool
+	if unheld := s.hold(ground); unheld != nil {
+		done.undone = exit.Error{Code: "access.unkept", Message: unheld.Error() + ", so nothing has changed", Err: unheld, Try: []string{"cordon doctor", "free space where gateway.state is, and repeat it"}}
+		if next, ground, moved, err = s.restrain(next); err != nil || len(moved) == 0 {
+			return done, cmp.Or(err, done.undone)
 		}
+		notes = slices.DeleteFunc(slices.Clone(notes), func(n note) bool { return !moved[n.fact] })
 	}
 	if unrecorded := s.recordAll(notes, ground); len(unrecorded) > 0 {
-		if next, ground, err = s.restrain(next); err != nil {
-			return done, err
-		}
-		moved := moves(s.ledger, next)
-		if len(moved) == 0 {
-			return done, errUnrecorded
-		}
 		done.Unrecorded, done.undone = true, errUnrecorded
+		if next, ground, moved, err = s.restrain(next); err != nil || len(moved) == 0 {
+			return changed{}, cmp.Or(err, done.undone)
+		}
 		s.late = append(s.late, slices.DeleteFunc(unrecorded, func(n note) bool { return !moved[n.fact] })...)
 	}
 	s.raise(notes, next)
@@ -110,10 +100,9 @@ func (s *standing) put(next access.Ledger, notes []note, mustKeep bool) (changed
 		if mustKeep {
 			done.Unkept = err.Error()
 			done.undone = exit.Error{Code: "access.unkept", Message: "keep what is granted and quarantined: " + done.Unkept, Try: []string{"free space where gateway.state is, and repeat it"}}
-			if next, ground, err = s.restrain(next); err != nil {
+			if next, ground, moved, err = s.restrain(next); err != nil {
 				return done, err
 			}
-			moved := moves(s.ledger, next)
 			for _, n := range notes { // their entries say otherwise
 				if n.Note = "not kept, so not done: " + n.Note; !moved[n.fact] {
 					s.record(n.Entry)
@@ -137,42 +126,25 @@ func (s *standing) has(facts ...access.Fact) bool {
 	})
 }
 
-// raise alarms about what notes tell, before it is kept: what is not done after all was an alarm
-// too many, and none is lost.
-func (s *standing) raise(notes []note, next access.Ledger) {
-	if s.alarm == nil {
-		return
+// hold keeps the policy that a change makes, if it makes one.
+func (s *standing) hold(ground inForce) error {
+	if s.parts == nil {
+		return nil
 	}
-	moved := moves(s.ledger, next)
-	for _, n := range notes {
-		if f, known := next.Find(n.fact); known && moved[n.fact] {
-			s.alarm(n.Entry, &f)
-		}
+	err := s.parts.keepNew(ground)
+	if err != nil {
+		s.log.Error("keep the policy that a change of access makes", "error", err)
 	}
+	return err
 }
 
-// recordAll records notes, and returns those from the first on that could not be.
-func (s *standing) recordAll(notes []note, ground inForce) []note {
-	for i := range notes {
-		n := &notes[i]
-		if ground.policy != nil {
-			n.Decision.Revision, n.Decision.Data = ground.policy.Revision(), ground.policy.Data()
-		}
-		if err := s.record(n.Entry); err != nil {
-			s.log.Error("record a change of access", "change", n.Note, "error", err)
-			return slices.Clone(notes[i:])
-		}
-	}
-	return nil
-}
-
-// restrain makes ready what of next only takes away. Its policy is kept when that is possible again:
-// nothing stays permitted for the sake of those who ask later.
-func (s *standing) restrain(next access.Ledger) (access.Ledger, inForce, error) {
+// restrain makes ready what of next only takes away, and says which facts that moves. Its policy is kept
+// when that is possible again: nothing stays permitted for the sake of those who ask later.
+func (s *standing) restrain(next access.Ledger) (access.Ledger, inForce, map[string]bool, error) {
 	next = s.ledger.Restrain(next)
 	ground, err := s.prepare(next)
 	s.unheld = s.parts != nil
-	return next, ground, err
+	return next, ground, moves(s.ledger, next), err
 }
 
 // prepare makes ready what decisions rest on under next.
@@ -251,7 +223,7 @@ func (s *standing) advance(now time.Time) (again time.Duration) {
 		for _, e := range events {
 			s.log.Info("access", "id", e.Fact.ID, "what", e.Fact.String(), "phase", e.Fact.Phase(), "sessions_ended", done.Ended)
 		}
-		if err != nil || done.Unrecorded {
+		if err != nil || done.undone != nil {
 			return accessRetry
 		}
 	}
@@ -294,15 +266,5 @@ func (s *standing) follow(ctx context.Context) {
 			return
 		case <-time.After(s.advance(time.Now())):
 		}
-	}
-}
-
-// RecordIn makes an entry within the time that a change of access has.
-func RecordIn(log handover.Appender) func(audit.Entry) error {
-	return func(e audit.Entry) error {
-		ctx, cancel := context.WithTimeout(context.Background(), accessRecord)
-		defer cancel()
-		_, err := log.Append(ctx, e)
-		return err
 	}
 }

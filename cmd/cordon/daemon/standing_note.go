@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"cordon/gateway/audit"
+	"cordon/gateway/handover"
 	"cordon/policy/access"
 )
 
@@ -72,4 +75,43 @@ func endedNote(f *access.Fact) note {
 	n := noteOf(f, "ended by "+f.EndedBy)
 	n.Note += ", reason: " + f.EndedReason
 	return n
+}
+
+// raise alarms about what notes tell, before it is kept: what is not done after all was an alarm
+// too many, and none is lost.
+func (s *standing) raise(notes []note, next access.Ledger) {
+	if s.alarm == nil {
+		return
+	}
+	moved := moves(s.ledger, next)
+	for _, n := range notes {
+		if f, known := next.Find(n.fact); known && moved[n.fact] {
+			s.alarm(n.Entry, &f)
+		}
+	}
+}
+
+// recordAll records notes, and returns those from the first on that could not be.
+func (s *standing) recordAll(notes []note, ground inForce) []note {
+	for i := range notes {
+		n := &notes[i]
+		if ground.policy != nil {
+			n.Decision.Revision, n.Decision.Data = ground.policy.Revision(), ground.policy.Data()
+		}
+		if err := s.record(n.Entry); err != nil {
+			s.log.Error("record a change of access", "change", n.Note, "error", err)
+			return slices.Clone(notes[i:])
+		}
+	}
+	return nil
+}
+
+// RecordIn makes an entry within the time that a change of access has.
+func RecordIn(log handover.Appender) func(audit.Entry) error {
+	return func(e audit.Entry) error {
+		ctx, cancel := context.WithTimeout(context.Background(), accessRecord)
+		defer cancel()
+		_, err := log.Append(ctx, e)
+		return err
+	}
 }
