@@ -13,7 +13,6 @@ import (
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/envelope"
-	"cordon/cmd/cordon/home"
 )
 
 func breakGlassSealCommand(a *app) *cobra.Command {
@@ -51,9 +50,10 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 	}
 	r := daemon.EmergencyRequest{Do: "seal", Make: n, Need: need}
 	var done daemon.EmergencyAnswer
-	err = control.Ask(ctx, c.Gateway.State, "emergency", &r, &done, daemon.ReloadTimeout)
-	if errors.Is(err, control.ErrNoGateway) {
-		done.Codes, err = a.sealHere(c, &r)
+	log, err := daemon.AskOrOpen(ctx, c, "emergency", &r, &done, daemon.ReloadTimeout, quietLogger(a.stderr))
+	if log != nil {
+		done.Codes, err = daemon.SealCodes(c.Gateway.State, daemon.RecordIn(log), &r, control.Operator(), time.Now())
+		err = errors.Join(err, log.Close())
 	}
 	if err != nil {
 		return err
@@ -74,14 +74,4 @@ func (a *app) sealCodes(ctx context.Context, n, need int, yes bool) error {
 	}
 	a.remark("they are not shown again; one envelope for each, in different places")
 	return nil
-}
-
-// sealHere seals where no gateway runs.
-func (a *app) sealHere(c *config.Config, r *daemon.EmergencyRequest) ([]string, error) {
-	log, err := home.OpenLog(c, quietLogger(a.stderr))
-	if err != nil {
-		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
-	}
-	codes, err := daemon.SealCodes(c.Gateway.State, daemon.RecordIn(log), r, control.Operator(), time.Now())
-	return codes, errors.Join(err, log.Close())
 }

@@ -104,6 +104,9 @@ func writeFile(d disk, dir, name string, content []byte, perm fs.FileMode) error
 	return d.SyncDir(dir)
 }
 
+// ErrInUse says that a log cannot be opened because it is, by another process or in this one.
+var ErrInUse = errors.New("another writer has it open; a log has one writer, stop the other gateway first")
+
 // lockFolder makes this the folder's only writer until the file is closed. flock(2)
 // belongs to the open file, so it also keeps out a second writer in this process.
 func lockFolder(dir string) (*os.File, error) {
@@ -114,7 +117,7 @@ func lockFolder(dir string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if err == unix.EWOULDBLOCK {
-			return nil, errors.New("another writer has it open; a log has one writer, stop the other gateway first")
+			return nil, ErrInUse
 		}
 		return nil, fmt.Errorf("lock it: %w", err)
 	}

@@ -58,13 +58,9 @@ func (a *Assembly) answerCertificate(ctx context.Context, by string, asked json.
 // audit log keeps one from starting meanwhile.
 func ChangeCertificates(ctx context.Context, c *config.Config, r *CertificateRequest, quiet *slog.Logger) (*CertificateAnswer, error) {
 	answer := &CertificateAnswer{}
-	err := control.Ask(ctx, c.Gateway.State, "certificate", r, answer, ReloadTimeout)
-	if !errors.Is(err, control.ErrNoGateway) {
+	log, err := AskOrOpen(ctx, c, "certificate", r, answer, ReloadTimeout, quiet)
+	if log == nil {
 		return answer, err
-	}
-	log, err := home.OpenLog(c, quiet)
-	if err != nil {
-		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
 	answer, err = certificates{c, RecordIn(log)}.do(ctx, r, control.Operator())
 	return answer, errors.Join(err, log.Close())

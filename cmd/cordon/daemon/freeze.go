@@ -85,13 +85,9 @@ func (r *reloader) answerBackup(_ context.Context, by string, asked json.RawMess
 // audit log keeps one from starting meanwhile.
 func Freeze(ctx context.Context, c *config.Config, q *FreezeRequest, quiet *slog.Logger) (*Frozen, error) {
 	f := &Frozen{}
-	err := control.Ask(ctx, c.Gateway.State, "backup", q, f, 2*ReloadTimeout) // a reload may be going on
-	if !errors.Is(err, control.ErrNoGateway) {
+	log, err := AskOrOpen(ctx, c, "backup", q, f, 2*ReloadTimeout, quiet) // a reload may be going on
+	if log == nil {
 		return f, err
-	}
-	log, err := home.OpenLog(c, quiet)
-	if err != nil {
-		return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
 	}
 	f, err = freeze(c, log, q, control.Operator())
 	return f, errors.Join(err, log.Close())

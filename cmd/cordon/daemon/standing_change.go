@@ -12,7 +12,6 @@ import (
 	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/exit"
-	"cordon/cmd/cordon/home"
 	"cordon/gateway"
 	"cordon/policy"
 	"cordon/policy/access"
@@ -204,17 +203,17 @@ func (s *standing) concerned(facts []access.Fact) []gateway.Live {
 // ChangeAccess has the running gateway do it, or does it itself where none runs: the lock on the audit log
 // keeps one from starting meanwhile.
 func ChangeAccess(ctx context.Context, c *config.Config, r *AccessRequest, quiet *slog.Logger) (answer AccessAnswer, running bool, err error) {
-	err = control.Ask(ctx, c.Gateway.State, "access", r, &answer, 2*ReloadTimeout)
-	if !errors.Is(err, control.ErrNoGateway) {
+	if r.Preview || r.Do == "list" {
+		err = control.Ask(ctx, c.Gateway.State, "access", r, &answer, 2*ReloadTimeout)
+		if errors.Is(err, control.ErrNoGateway) {
+			answer, err = openStanding(c, nil, nil, quiet).do(r, control.Operator(), time.Now())
+			return answer, false, err
+		}
 		return answer, true, err
 	}
-	if r.Preview || r.Do == "list" {
-		answer, err = openStanding(c, nil, nil, quiet).do(r, control.Operator(), time.Now())
-		return answer, false, err
-	}
-	log, err := home.OpenLog(c, quiet)
-	if err != nil {
-		return answer, false, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
+	log, err := AskOrOpen(ctx, c, "access", r, &answer, 2*ReloadTimeout, quiet)
+	if log == nil {
+		return answer, true, err
 	}
 	s := openStanding(c, RecordIn(log), nil, quiet)
 	answer, err = s.do(r, control.Operator(), time.Now())

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
+	"cordon/cmd/cordon/home"
+	"cordon/gateway/audit"
+)
+
+// askAgain is how long a command waits for whoever has the log and does not answer, and between two tries.
+const (
+	askPatience = 10 * time.Second
+	askPause    = 50 * time.Millisecond
+)
+
+// AskOrOpen has the running gateway do something, and reads into done what it did. Where none runs it returns
+// the log instead, for the caller to do it and to close: as long as the log is open, no gateway starts.
+// It waits for one that is starting, and for another command that has the log open. done takes at most timeout.
+func AskOrOpen(ctx context.Context, c *config.Config, verb string, asked, done any, timeout time.Duration, quiet *slog.Logger) (*audit.Log, error) {
+	for end := time.Now().Add(askPatience); ; {
+		if err := control.Ask(ctx, c.Gateway.State, verb, asked, done, timeout); !errors.Is(err, control.ErrNoGateway) {
+			return nil, err
+		}
+		log, err := home.OpenLog(c, quiet)
+		if err == nil {
+			return log, nil
+		}
+		if !errors.Is(err, audit.ErrInUse) || time.Now().After(end) {
+			return nil, fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(askPause):
+		}
+	}
+}
