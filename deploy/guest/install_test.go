@@ -45,14 +45,17 @@ func tellInstallation(t *testing.T, g *machine) {
 		t.Errorf("the package started something: %s", o.Stdout)
 	}
 	g.sh(t, `cordon init -q /etc/cordon --state /var/lib/cordon --name ward-4 --trust-domain hospital.example
-		mkdir /root/badges; cd /root/badges
-		cordon cert issue -q --dir /etc/cordon --service oie --role interface-engine --out engine
-		cordon cert issue -q --dir /etc/cordon --user nurse.ito --role nurse --out nurse
 		chown -R cordon: /var/lib/cordon
 		sed -i '/^devices: {}$/d; s/^limits:$/&\n  decision_timeout: 10s/' /etc/cordon/cordon.yaml # emulated, a decision takes long
 		cat >>/etc/cordon/cordon.yaml <<'END'
 `+ward+`END
-		systemctl enable -q --now cordon-guard.service cordon-segment.socket cordon.service`)
+		systemctl enable -q --now cordon-guard.service cordon-segment.socket cordon.service
+		mkdir /root/badges; cd /root/badges
+		cordon cert issue -q --dir /etc/cordon --service oie --role interface-engine --out engine
+		cordon cert issue -q --dir /etc/cordon --user nurse.ito --role nurse --out nurse`)
+	if o := g.run(t, "sh", "-c", "find /var/lib/cordon ! -user cordon"); o.Stdout != "" {
+		t.Errorf("what root asked for is not the gateway's user's: %s", o.Stdout)
+	}
 	g.peers(t)
 	g.working(t)
 	if o := g.run(t, "systemctl", "is-active", "cordon-guard", "cordon-segment.socket", "cordon-segment", "cordon"); o.Stdout != strings.Repeat("active\n", 4) {
