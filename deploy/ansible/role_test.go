@@ -124,6 +124,16 @@ func TestRole(t *testing.T) {
 		delete(devices, "mon-9")
 	}
 
+	// A revocation list that nobody has fetched yet is said, and keeps no device waiting.
+	m.sh(t, "openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -out /etc/cordon/hospital.pem -days 1 -subj /CN=hospital 2>&1")
+	site["cordon_options"] = map[string]any{"identity": map[string]any{"ca": map[string]any{"trust_file": "hospital.pem", "crl_file": "hospital.crl"}}}
+	devices["mon-9"] = device("127.0.0.1:12577")
+	want(m.plays(t, site), true, true, "check.lists")
+	m.sh(t, "ss -ltn | grep -q 127.0.0.1:12577")
+	delete(site, "cordon_options")
+	delete(devices, "mon-9")
+	want(m.plays(t, site), true, true)
+
 	second := main()
 	site["cordon_deb"] = "/given/new.deb"
 	want(m.plays(t, site), true, true)
