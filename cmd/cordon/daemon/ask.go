@@ -13,9 +13,8 @@ import (
 	"cordon/gateway/audit"
 )
 
-// askAgain is how long a command waits for whoever has the log and does not answer, and between two tries.
 const (
-	askPatience = 10 * time.Second
+	askPatience = 10 * time.Second // for whoever has the log and does not answer
 	askPause    = 50 * time.Millisecond
 )
 

@@ -63,8 +63,8 @@ func (a *Assembly) keep(ground inForce) error {
 	return nil
 }
 
-// keepNew keeps those that do not decide already: a quarantine changes none, and waits neither for
-// a disk nor for another process.
+// keepNew keeps those that do not decide already: a quarantine changes none, so another process that
+// stalls with the kept ones in hand does not hold it up.
 func (a *Assembly) keepNew(ground inForce) error {
 	decides := func(e *rego.Engine) bool {
 		return e != nil && slices.ContainsFunc([]*rego.Engine{a.Policy, a.candidate}, func(now *rego.Engine) bool {
