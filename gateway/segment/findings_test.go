@@ -6,12 +6,16 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -332,4 +336,71 @@ func TestFindingsHost(t *testing.T) {
 	if f := w.findings(); !slices.ContainsFunc(f, func(f Finding) bool { return f.Code == "host-guard" }) {
 		t.Errorf("a guard less: %v", f)
 	}
+}
+
+// An XDP program sees frames before any filter, on the segment's interface or on the one that it is made of.
+func TestFindingsXDP(t *testing.T) {
+	program := passing(t)
+	attach := func(name string, fd int) func() error {
+		return func() error {
+			l, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			return netlink.LinkSetXdpFdWithFlags(l, fd, nl.XDP_FLAGS_SKB_MODE)
+		}
+	}
+	found := func(f []Finding) bool {
+		return slices.ContainsFunc(f, func(f Finding) bool { return f.Code == "redirection" && strings.Contains(f.Evidence, "XDP") })
+	}
+	t.Run("in the segment", func(t *testing.T) {
+		w := newWorld(t)
+		w.setup()
+		ns := w.open()
+		w.in(ns, attach("seg0", program))
+		if f := w.findings(); !found(f) {
+			t.Errorf("attached: %v", f)
+		}
+		w.in(ns, attach("seg0", -1))
+		if f := w.findings(); len(f) > 0 {
+			t.Errorf("detached: %v", f)
+		}
+	})
+	t.Run("below it", func(t *testing.T) {
+		w := newWorld(t)
+		w.plan.Interface = Interface{Kind: MACVLAN, Name: "mv0", Parent: "seg0"}
+		w.setup()
+		w.in(nil, attach("seg0", program))
+		if f := w.findings(); !found(f) {
+			t.Errorf("attached: %v", f)
+		}
+	})
+}
+
+// passing loads an XDP program that passes every frame on (bpf(2), BPF_PROG_LOAD).
+func passing(t *testing.T) (fd int) {
+	t.Helper()
+	const load, xdp, pass = 5, 6, 2
+	code := []struct {
+		op, registers uint8
+		offset        int16
+		value         int32
+	}{{op: 0xb7, value: pass}, {op: 0x95}} // r0 = XDP_PASS; exit
+	license := []byte("GPL\x00")
+	attributes := struct {
+		kind, count       uint32
+		code, license     uint64
+		_                 [4]uint32
+		version, flags    uint32
+		name              [16]byte
+		device, attaching uint32
+	}{kind: xdp, count: uint32(len(code)), code: uint64(uintptr(unsafe.Pointer(&code[0]))), license: uint64(uintptr(unsafe.Pointer(&license[0])))}
+	n, _, errno := unix.Syscall(unix.SYS_BPF, load, uintptr(unsafe.Pointer(&attributes)), unsafe.Sizeof(attributes))
+	runtime.KeepAlive(code)
+	runtime.KeepAlive(license)
+	if errno != 0 {
+		t.Skipf("a kernel that loads an XDP program: %v", errno)
+	}
+	t.Cleanup(func() { unix.Close(int(n)) })
+	return int(n)
 }
