@@ -62,11 +62,7 @@ type judgement struct {
 func (s *session) judge(on *grounds) judgement {
 	g := s.gateway
 	j := judgement{due: math.MaxInt64}
-	r := policy.Request{
-		Phase: policy.PhaseConnect, Subject: s.subject, Device: on.device(s.route), Service: s.request.Service,
-		Session: policy.Session{ID: s.request.Session.ID, Direction: s.route.direction(sdk.Forward), Client: s.source, TLS: s.request.Session.TLS},
-		NowNs:   time.Now().UnixNano(),
-	}
+	r := s.connecting(on)
 	if s.route.CallOut == nil { // a device is known by its place
 		id, err := g.identifyAgain(s.shown)
 		if err != nil {
@@ -84,10 +80,8 @@ func (s *session) judge(on *grounds) judgement {
 	case s.refused != nil:
 		return j
 	}
-	r.Phase = policy.PhaseOperation
 	for _, a := range s.standing() {
-		r.Operation, r.Subject = a.facts, s.asker(a.op.Direction())
-		r.Session.Direction, r.NowNs = s.route.direction(a.op.Direction()), time.Now().UnixNano()
+		s.asks(&r, a.op, a.facts)
 		d := g.decideTwice(on, s.route, &r)
 		j.due = min(j.due, until(d))
 		if d.Allow {
@@ -97,4 +91,19 @@ func (s *session) judge(on *grounds) judgement {
 		}
 	}
 	return j
+}
+
+// connecting is the question whether s may connect, asked now.
+func (s *session) connecting(on *grounds) policy.Request {
+	return policy.Request{
+		Phase: policy.PhaseConnect, Subject: s.subject, Device: on.device(s.route), Service: s.request.Service,
+		Session: policy.Session{ID: s.request.Session.ID, Direction: s.route.direction(sdk.Forward), Client: s.source, TLS: s.request.Session.TLS},
+		NowNs:   time.Now().UnixNano(),
+	}
+}
+
+// asks makes r the question whether op is permitted, asked now.
+func (s *session) asks(r *policy.Request, op sdk.OpID, facts policy.Operation) {
+	r.Phase, r.Operation, r.Subject = policy.PhaseOperation, facts, s.asker(op.Direction())
+	r.Session.Direction, r.NowNs = s.route.direction(op.Direction()), time.Now().UnixNano()
 }

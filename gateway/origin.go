@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"cordon/certs"
 	"cordon/plugins/sdk"
 	"cordon/policy"
 )
@@ -28,8 +30,14 @@ type originKey struct {
 type origin struct {
 	session       *session
 	op            sdk.OpID
+	facts         policy.Operation
 	code, subject string
 	began, used   time.Time
+
+	mu    sync.Mutex // guards what it was last permitted on, and until when
+	on    *grounds
+	epoch uint64
+	due   int64
 }
 
 // Bounds of what is remembered. A tape may take hours to be found, and so may the report that what
@@ -52,7 +60,7 @@ func (g *Gateway) expect(s *session, op sdk.OpID, request *policy.Request, code 
 	}
 	key := originKey{request.Service.Protocol, request.Device.ID, request.Session.Direction, words}
 	now := time.Now()
-	g.origins.add(key, &origin{s, op, code, request.Subject.Kind + "/" + request.Subject.ID, now, now})
+	g.origins.add(key, &origin{session: s, op: op, facts: request.Operation, code: code, subject: request.Subject.Kind + "/" + request.Subject.ID, began: now, used: now})
 }
 
 func (o *origins) add(key originKey, fresh *origin) {
@@ -68,12 +76,22 @@ func (o *origins) add(key originKey, fresh *origin) {
 	o.known[key] = fresh
 }
 
-// sweep forgets what is over, and if that is too little, the quarter that was used the longest ago.
+// sweep forgets what is over, and if that is too little, a quarter of what the subject who asked for
+// the most asked for, used the longest ago: nobody has what others asked for forgotten.
 func (o *origins) sweep(now time.Time) {
 	maps.DeleteFunc(o.known, func(_ originKey, x *origin) bool { return x.over(now) })
 	if len(o.known) >= maxOrigins {
-		byUse := slices.SortedFunc(maps.Keys(o.known), func(a, b originKey) int { return o.known[a].used.Compare(o.known[b].used) })
-		for _, key := range byUse[:len(byUse)/4] {
+		asked := map[string][]originKey{}
+		most := ""
+		for key, x := range o.known {
+			asked[x.subject] = append(asked[x.subject], key)
+			if len(asked[x.subject]) > len(asked[most]) {
+				most = x.subject
+			}
+		}
+		byUse := asked[most]
+		slices.SortFunc(byUse, func(a, b originKey) int { return o.known[a].used.Compare(o.known[b].used) })
+		for _, key := range byUse[:(len(byUse)+3)/4] {
 			delete(o.known, key)
 		}
 	}
@@ -125,11 +143,49 @@ func (s *session) follows(dir sdk.Direction, op *policy.Operation) error {
 	return nil
 }
 
-// stands reports whether what was allowed has not been refused since.
+// stands reports whether what was allowed has not been refused since, and would not be now. Its
+// session may have ended, or the operation in it, and then nobody asks them again.
 func (o *origin) stands() bool {
-	if o.session.flip.Load() != nil {
+	s := o.session
+	if s.flip.Load() != nil {
 		return false
 	}
-	state := o.session.state(o.op)
-	return state != opOwed && state != opRefused
+	if state := s.state(o.op); state == opOwed || state == opRefused {
+		return false
+	}
+	g := s.gateway
+	on, epoch, now := g.grounds.Load(), g.Certs.Epoch(), time.Now().UnixNano()
+	o.mu.Lock()
+	known := o.on == on && o.epoch == epoch && now < o.due
+	o.mu.Unlock()
+	if known {
+		return true
+	}
+	due, permitted := s.permits(on, o.op, o.facts)
+	if permitted {
+		o.mu.Lock()
+		o.on, o.epoch, o.due = on, epoch, due
+		o.mu.Unlock()
+	}
+	return permitted
+}
+
+// permits decides anew an operation that s was allowed, and its connecting, though either may be
+// over. A certificate that has only run out since does not count: a device's is replaced by another
+// before what it asked for is done.
+func (s *session) permits(on *grounds, op sdk.OpID, facts policy.Operation) (due int64, permitted bool) {
+	r := s.connecting(on)
+	if s.route.CallOut == nil {
+		if _, err := s.gateway.identifyAgain(s.shown); err != nil && !errors.Is(err, certs.ErrExpired) {
+			return 0, false
+		}
+	}
+	d := s.gateway.decideTwice(on, s.route, &r)
+	if !d.Allow {
+		return 0, false
+	}
+	due = until(d)
+	s.asks(&r, op, facts)
+	d = s.gateway.decideTwice(on, s.route, &r)
+	return min(due, until(d)), d.Allow
 }

@@ -217,3 +217,82 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("%d of %d are kept", len(o.known), kept)
 	}
 }
+
+// What is not permitted any more is the origin of nothing, though the operation is over, and its
+// session too.
+func TestOriginPermitted(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		for _, phase := range []policy.Phase{policy.PhaseConnect, policy.PhaseOperation} {
+			m := newMover(t)
+			client, _ := m.ask(t, "?move expects=K")
+			if ended {
+				m.leave(t, client)
+			}
+			store := func(when string, permitted bool, want string) {
+				t.Helper()
+				m.both.Replace(decider(func(r *policy.Request) policy.Decision {
+					return policy.Decision{Allow: permitted || r.Subject.Kind == policy.KindDevice || r.Phase != phase, Cause: policy.CausePolicy}
+				}), nil)
+				for range 2 {
+					if a := m.push(t, "?store because=K"); a.Get(policy.Origin) != want {
+						t.Errorf("ended %t, %s of %s: %v", ended, when, phase, a)
+					}
+				}
+			}
+			store("before the refusal", true, policy.OriginAllowed)
+			store("after the refusal", false, policy.OriginUnknown)
+		}
+	}
+}
+
+// What is permitted until a time is the origin of nothing behind it.
+func TestOriginExpires(t *testing.T) {
+	m := newMover(t)
+	end := time.Now().Add(time.Hour)
+	m.both.Replace(decider(func(r *policy.Request) policy.Decision {
+		if r.Subject.Kind == policy.KindDevice || r.Phase == policy.PhaseConnect {
+			return policy.Decision{Allow: true}
+		}
+		return policy.Decision{Allow: r.NowNs < end.UnixNano(), ValidUntil: end.UnixNano(), Cause: policy.CausePolicy}
+	}), nil)
+	client, _ := m.ask(t, "?move expects=K")
+	m.leave(t, client)
+	if a := m.push(t, "?store because=K"); a.Get(policy.Origin) != policy.OriginAllowed {
+		t.Errorf("in time: %v", a)
+	}
+	for _, o := range m.both.origins.known {
+		if o.due != end.UnixNano() {
+			t.Errorf("due %d, not %d", o.due, end.UnixNano())
+		}
+		end = time.Now()
+		o.due = end.UnixNano()
+	}
+	if a := m.push(t, "?store because=K"); a.Get(policy.Origin) != policy.OriginUnknown {
+		t.Errorf("too late: %v", a)
+	}
+}
+
+// leave ends a client's session.
+func (m *mover) leave(t *testing.T, client *peer) {
+	t.Helper()
+	client.Close()
+	for deadline := time.Now().Add(patience); len(m.both.live()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions are left", len(m.both.live()))
+		}
+	}
+}
+
+// Who asks for much has nothing forgotten that others asked for.
+func TestOriginsShared(t *testing.T) {
+	var o origins
+	now := time.Now()
+	first := originKey{"talk", "dev-1", policy.Inbound, "K"}
+	o.add(first, &origin{subject: "user/dr.kim", began: now, used: now})
+	for i := range 2 * maxOrigins {
+		o.add(originKey{"talk", "dev-2", policy.Outbound, string(rune('a' + i))}, &origin{subject: "device/dev-2", began: now, used: now.Add(time.Duration(i + 1))})
+	}
+	if o.find(first) == nil || len(o.known) > maxOrigins {
+		t.Errorf("%d are kept, and of them %v", len(o.known), o.known[first])
+	}
+}

@@ -41,14 +41,19 @@ unreadable if {
 
 obligations contains "dicom:cannot-understand" if { input.service.protocol == "dicom"; unreadable }
 
-# A service is a DIMSE operation or, if that says too little, its SOP class.
+# A service is a DIMSE operation or, if that says too little, its SOP class. What stores, moves or
+# gets is that whatever class it claims: a receiver that takes any class keeps what it is sent.
 dicom_service := "worklist" if {
+	input.operation.name == "dicom:C-FIND"
 	sop_class == "1.2.840.10008.5.1.4.31"
 } else := "commit" if {
+	normalized
 	sop_class == "1.2.840.10008.1.20.1"
 } else := "mpps" if {
+	normalized
 	startswith(sop_class, "1.2.840.10008.3.1.2.3.")
 } else := "print" if {
+	normalized
 	startswith(sop_class, "1.2.840.10008.5.1.1.")
 } else := "get" if {
 	input.session.direction == "outbound"
@@ -64,6 +69,8 @@ dicom_service := "worklist" if {
 	"dicom:C-GET": "get",
 	"dicom:C-STORE": "store",
 }[input.operation.name]
+
+normalized if startswith(input.operation.name, "dicom:N-")
 
 sop_class := input.operation.attributes.sop_class_uid
 

@@ -194,6 +194,32 @@ test_dicom_moved_only if {
 		with data.ae_titles as titles with data.dicom_services as {"device": ["store"]}
 }
 
+# Who may report, print or ask for a worklist stores, moves and gets nothing by claiming their class.
+test_dicom_claimed_class if {
+	others := ["worklist", "commit", "mpps", "print"]
+	services := {"radiologist": others, "device": others}
+	bound := object.union(titles, {"device/ct-2": ["MINE"]})
+	every service in ["find", "move", "get", "image of a get", "store", "moved"] {
+		every class in {"1.2.840.10008.1.20.1", "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.5.1.1.27"} {
+			asked := object.union(claimant(service), {"operation": {"attributes": {"sop_class_uid": class}}})
+			not cordon.allow with input as asked with data.ae_titles as bound with data.dicom_services as services
+		}
+	}
+	every service in ["move", "get", "image of a get", "store", "moved"] {
+		asked := object.union(claimant(service), {"operation": {"attributes": {"sop_class_uid": "1.2.840.10008.5.1.4.31"}}})
+		not cordon.allow with input as asked with data.ae_titles as bound with data.dicom_services as services
+	}
+
+	# Nor does it make an image that nobody was allowed to move one that was.
+	unknown := moved({"because": "MINE\\KIM\\7", "origin": "unknown", "sop_class_uid": "1.2.840.10008.5.1.1.27"})
+	not cordon.allow with input as unknown with data.ae_titles as bound
+	contains(cordon.reason, "that nobody was allowed") with input as unknown with data.ae_titles as bound
+}
+
+claimant(service) := imaging("radiologist", "active", service) if service != "moved"
+
+claimant("moved") := moved({"because": "MINE\\KIM\\7", "origin": "allowed"})
+
 moved(attributes) := object.union(calling_archive("store"), {"operation": {"attributes": attributes}})
 
 calling_archive(service) := object.union(
