@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cordon/certs"
 	"cordon/gateway/audit"
 	"cordon/policy"
 )
@@ -269,6 +271,40 @@ func TestOriginExpires(t *testing.T) {
 	}
 	if a := m.push(t, "?store because=K"); a.Get(policy.Origin) != policy.OriginUnknown {
 		t.Errorf("too late: %v", a)
+	}
+}
+
+// A certificate that was taken back is the origin of nothing, one that ran out after its session
+// ended still is.
+func TestOriginRevoked(t *testing.T) {
+	for _, revoked := range []bool{false, true} {
+		m := newMover(t)
+		shown := m.ca.client(t, "user", "dr.kim", []string{"nurse"}, 4*time.Second)
+		conn, err := tls.Dial("tcp", m.inside, certs.ClientConfig(m.ca.pool, shown, "localhost"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(patience))
+		client := &peer{t, conn}
+		client.send("?move expects=K\n")
+		if answer := client.line(); answer != "!done" {
+			t.Fatalf("the client was told %q", answer)
+		}
+		m.leave(t, client)
+		if a := m.push(t, "?store because=K"); a.Get(policy.Origin) != policy.OriginAllowed {
+			t.Errorf("before: %v", a)
+		}
+		want := policy.OriginAllowed
+		if revoked {
+			m.ca.revoke(shown.Leaf.SerialNumber)
+			want = policy.OriginUnknown
+		} else {
+			time.Sleep(time.Until(shown.Leaf.NotAfter))
+			m.both.Replace(decider(func(*policy.Request) policy.Decision { return policy.Decision{Allow: true} }), nil)
+		}
+		if a := m.push(t, "?store because=K"); a.Get(policy.Origin) != want {
+			t.Errorf("revoked %t: %v", revoked, a)
+		}
 	}
 }
 
