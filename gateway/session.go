@@ -383,6 +383,9 @@ func (s *session) close() {
 	if f := s.flip.Load(); f != nil {
 		f.cut.Stop()
 	}
+	s.allowing.Lock()
+	s.allowances = nil // what follows from s may keep it for hours
+	s.allowing.Unlock()
 	level, cause := slog.LevelInfo, "closed"
 	if s.cause != nil {
 		cause = s.cause.Error()

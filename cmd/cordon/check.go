@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -96,6 +97,9 @@ func (a *app) check(ctx context.Context) error {
 	for _, s := range c.InsecureTLS12() {
 		report.Warnings = append(report.Warnings, s+" admits TLS 1.2: its clients' certificates cross the network in clear")
 	}
+	for _, s := range astray(c) {
+		report.Warnings = append(report.Warnings, s+" takes any called AE title, and its device has another destination: images that somebody had moved there could go here; name its own in settings.called_ae")
+	}
 	if report.Audit, err = lookAtLog(c); err != nil {
 		return cannot("check", err)
 	}
@@ -121,6 +125,30 @@ func unfollowed(c *config.Config, faults []error) error {
 	}
 	return exit.Error{Code: "check.lists", Exit: exit.Findings, Message: "a gateway would start, and refuse whom it has no list for: " + strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; "),
 		Try: []string{"fetch complete lists of every authority in identity.ca.trust_file, and rename them into place as " + c.Identity.CA.CRLFile}}
+}
+
+// astray are DICOM call-outs that may get what was moved to another destination of their device: a C-MOVE names
+// an AE title and no host (PS3.7 9.1.4), and which call-out that belongs to only called_ae says.
+func astray(c *config.Config) (places []string) {
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		destinations := map[string]bool{}
+		var open []string
+		for _, o := range d.CallOut {
+			if o.Proto != "dicom" {
+				continue
+			}
+			destinations[o.To] = true
+			var set map[string]json.RawMessage
+			if json.Unmarshal(o.Settings, &set) != nil || set["called_ae"] == nil {
+				open = append(open, fmt.Sprintf("devices.%s.call_out.%s", d.ID, o.Name))
+			}
+		}
+		if len(destinations) > 1 {
+			places = append(places, open...)
+		}
+	}
+	return places
 }
 
 // lookAtLog says in what state the audit log is, without becoming its writer.
