@@ -124,7 +124,7 @@ test_grant_over_mqtt if {
 	read := {"vendor/someone": {"G-1": {"device": "dev-1", "device_class": "", "classes": ["read"], "until_ns": 100}}}
 	subscribe := object.union(mqtt("SUBSCRIBE", "read", {"filters": ["lab/#"]}), {"subject": {"kind": "vendor", "roles": ["vendor"]}})
 	cordon.allow with input as subscribe with data.access.grants as read
-	not cordon.allow with input as object.union(subscribe, {"operation": {"attributes": {"filters": ["#"], "sop_class_uid": "1.2.840.10008.5.1.1.1"}}}) with data.access.grants as read
+	not cordon.allow with input as object.union(subscribe, {"operation": {"name": "dicom:C-STORE", "attributes": {"filters": ["#"]}}}) with data.access.grants as read
 }
 
 test_reason_ungranted if {
