@@ -279,7 +279,11 @@ func TestOriginExpires(t *testing.T) {
 func TestOriginRevoked(t *testing.T) {
 	for _, revoked := range []bool{false, true} {
 		m := newMover(t)
-		shown := m.ca.client(t, "user", "dr.kim", []string{"nurse"}, 4*time.Second)
+		life := 8 * time.Second
+		if revoked {
+			life = time.Hour
+		}
+		shown := m.ca.client(t, "user", "dr.kim", []string{"nurse"}, life)
 		conn, err := tls.Dial("tcp", m.inside, certs.ClientConfig(m.ca.pool, shown, "localhost"))
 		if err != nil {
 			t.Fatal(err)
