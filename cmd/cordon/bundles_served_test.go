@@ -7,16 +7,22 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"cordon/cmd/cordon/config"
 	"cordon/cmd/cordon/exit"
+	"cordon/cmd/cordon/home"
+	"cordon/cmd/cordon/revision"
+	"cordon/gateway/audit"
 	"cordon/policy/rego"
 )
 
@@ -216,4 +222,69 @@ func bundlesServed(t *testing.T, cordon string) {
 	nurse(false)
 	d.stop(t)
 	s.must(t, "audit", "verify", "--dir", s.gw())
+}
+
+// holdLog opens the log as another command would that changes something while no gateway runs.
+func (s *site) holdLog(t *testing.T) *audit.Log {
+	t.Helper()
+	c, err := config.Load(filepath.Join(s.gw(), "cordon.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := home.OpenLog(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	return log
+}
+
+// bundlesInTurn loads a bundle while another command takes a newer one: it waits, and does not go back behind that.
+func bundlesInTurn(t *testing.T, cordon string) {
+	s := newSite(t, cordon)
+	p := newPublisher(t)
+	s.useBundles(t, p, "bundles", "24h")
+	for n := range int64(2) {
+		d := p.publish(t, s.policyFiles(t), n+1)
+		s.write(t, fmt.Sprintf("stick-%d.tar.gz", n+1), string(d.Bundle))
+		s.write(t, fmt.Sprintf("stick-%d.tar.gz.sig", n+1), string(d.Signature))
+	}
+	c, err := config.Load(filepath.Join(s.gw(), "cordon.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := revision.OpenBundles(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := s.holdLog(t)
+	slower := make(chan outcome, 1)
+	go func() {
+		defer close(slower)
+		slower <- s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--dir", s.gw())
+	}()
+	if !eventually(func() bool { _, err := os.Stat(filepath.Join(b.Kept.Dir, revision.HandedBundle)); return err == nil }) {
+		t.Errorf("the slower one has not read its bundle: %+v", <-slower)
+	}
+	d, err := revision.ReadDelivery(s.path("stick-2.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, _, err := b.Open(d, 0)
+	if err == nil {
+		err = b.Take(d, newer)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out := <-slower; out.code != exit.Conflict || !strings.Contains(out.stderr, "bundle.older") {
+		t.Errorf("the slower one exits with %d and says %s", out.code, out.stderr)
+	}
+	if in, err := b.Kept.InForce(); err != nil || in.Revision != 2 {
+		t.Errorf("in force is %+v, %v", in, err)
+	}
+	s.must(t, "policy", "bundle", "load", "stick-2.tar.gz", "--dir", s.gw())
 }

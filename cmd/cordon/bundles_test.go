@@ -25,6 +25,7 @@ import (
 func tellBundles(t *testing.T, cordon string) {
 	t.Run("refused", func(t *testing.T) { bundlesRefused(t, cordon) })
 	t.Run("served", func(t *testing.T) { bundlesServed(t, cordon) })
+	t.Run("in turn", func(t *testing.T) { bundlesInTurn(t, cordon) })
 	t.Run("under load", func(t *testing.T) { rightsFlipped(t, cordon, true) })
 	t.Run("a folder under load", func(t *testing.T) { rightsFlipped(t, cordon, false) })
 }

@@ -15,7 +15,6 @@ import (
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/daemon"
 	"cordon/cmd/cordon/exit"
-	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/audit"
 	"cordon/policy/rego"
@@ -172,15 +171,16 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 	if err := b.Kept.Hand(d); err != nil {
 		return err
 	}
-	var done daemon.Reloaded
-	err = control.Ask(ctx, c.Gateway.State, "bundle", revision.BundleOrder{From: d.Name, Rollback: rollback}, &done, 2*daemon.ReloadTimeout)
+	done := &daemon.Reloaded{}
+	order := revision.BundleOrder{From: d.Name, Rollback: rollback}
+	err = control.Ask(ctx, c.Gateway.State, "bundle", order, done, 2*daemon.ReloadTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
-		return a.loadWithoutGateway(ctx, c, b, d, opened)
+		done, err = a.loadWithoutGateway(ctx, c, b, d, opened, order)
 	}
 	if err != nil {
 		return err
 	}
-	return a.bundleLoaded(&done)
+	return a.bundleLoaded(done)
 }
 
 // showRollback says what a rollback would change.
@@ -197,33 +197,42 @@ func (a *app) showRollback(b *revision.Bundles, to *rego.Bundle) error {
 	return exit.Error{Code: "bundle.unconfirmed", Message: "nothing was changed", Exit: exit.Usage, Try: []string{"the same command with --yes"}}
 }
 
-// loadWithoutGateway takes a bundle for the next start. The lock on the audit log keeps a gateway
-// from starting meanwhile.
-func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *revision.Bundles, d rego.Delivery, opened *rego.Bundle) (err error) {
+// loadWithoutGateway takes a bundle for the next start, unless a gateway has started meanwhile and takes it. The lock on
+// the audit log keeps one from starting then.
+func (a *app) loadWithoutGateway(ctx context.Context, c *config.Config, b *revision.Bundles, d rego.Delivery, opened *rego.Bundle, order revision.BundleOrder) (done *daemon.Reloaded, err error) {
 	tests, err := b.Prove(ctx, c, d, opened)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	log, err := home.OpenLog(c, quietLogger(a.stderr))
-	if err != nil {
-		return fmt.Errorf("no gateway answers, and its log cannot be opened: %w", err)
+	done = &daemon.Reloaded{}
+	log, err := daemon.AskOrOpen(ctx, c, "bundle", order, done, 2*daemon.ReloadTimeout, quietLogger(a.stderr))
+	if log == nil {
+		return done, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	done := daemon.Reloaded{Schema: "cordon.reload/v1", Changed: true, Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Tests: tests, Devices: []string{},
-		Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: true}}
+	// Again: whoever had the log may have taken another.
+	opened, news, err := b.Open(d, order.Rollback)
+	if err != nil {
+		return nil, err
+	}
+	done = &daemon.Reloaded{Schema: "cordon.reload/v1", Changed: news, Policy: opened.Engine.Revision(), Data: opened.Engine.Data(), Tests: tests, Devices: []string{},
+		Bundle: &revision.BundleTaken{Revision: opened.Revision, Label: opened.Label, Digest: opened.Digest, New: news}}
+	if !news {
+		return done, nil
+	}
 	if was, err := b.Last(); err == nil && was != nil {
 		done.OldPolicy, done.OldData = was.Engine.Revision(), was.Engine.Data()
 	}
 	e := audit.Entry{Kind: audit.KindReload, Note: done.Note() + "; loaded by " + control.Operator() + " for the next start"}
 	e.Decision.Revision, e.Decision.Data = done.Policy, done.Data
 	if err := daemon.RecordIn(log)(e); err != nil {
-		return fmt.Errorf("record the bundle: %w", err)
+		return nil, fmt.Errorf("record the bundle: %w", err)
 	}
 	if err := b.Take(d, opened); err != nil {
-		return err
+		return nil, err
 	}
 	a.remark("no gateway runs; the next start decides by it")
-	return a.bundleLoaded(&done)
+	return done, nil
 }
 
 func (a *app) bundleLoaded(done *daemon.Reloaded) error {

@@ -430,6 +430,8 @@ func (s *hospital) toldByTheLog(t *testing.T) {
 // withoutGateway makes steps while nothing runs, and damages what says which policy is in
 // force.
 func (s *hospital) withoutGateway(t *testing.T) {
+	log := s.holdLog(t)
+	time.AfterFunc(300*time.Millisecond, func() { log.Close() }) // it waits for that
 	if done := s.policy(t, "rollback"); done.Running || done.Current.Number != 1 {
 		t.Errorf("without a gateway it is %+v", done)
 	}

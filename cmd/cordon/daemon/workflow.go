@@ -101,15 +101,10 @@ func TakeStep(ctx context.Context, c *config.Config, s *revision.Step) (revision
 	}
 	var done revision.StepDone
 	err := control.Ask(ctx, c.Gateway.State, "policy", s, &done, 2*ReloadTimeout) // a reload may be going on
-	if errors.Is(err, control.ErrNoGateway) {
-		return makeStepHere(ctx, c, s)
+	if !errors.Is(err, control.ErrNoGateway) {
+		return done, err
 	}
-	return done, err
-}
-
-// makeStepHere makes a step on the files of a gateway that does not run.
-func makeStepHere(ctx context.Context, c *config.Config, s *revision.Step) (done revision.StepDone, err error) {
-	s.Prove(ctx, c)
+	s.Prove(ctx, c) // first: as long as the log is open, no gateway starts
 	if s.Do == "status" {
 		f, err := revision.Open(c)
 		if err != nil {
@@ -119,25 +114,24 @@ func makeStepHere(ctx context.Context, c *config.Config, s *revision.Step) (done
 			return revision.StepDone{Schema: "cordon.rollout/v1", Step: s.Do, State: *f.State}, nil
 		}
 	}
-	log := slog.New(slog.DiscardHandler)
+	quiet := slog.New(slog.DiscardHandler)
+	log, err := AskOrOpen(ctx, c, "policy", s, &done, 2*ReloadTimeout, quiet)
+	if log == nil {
+		return done, err
+	}
+	done, err = makeStepHere(ctx, c, s, RecordIn(log), quiet)
+	return done, errors.Join(err, log.Close())
+}
+
+// makeStepHere makes a step on the files of a gateway that does not run, and cannot start meanwhile.
+func makeStepHere(ctx context.Context, c *config.Config, s *revision.Step, record func(audit.Entry) error, quiet *slog.Logger) (done revision.StepDone, err error) {
 	authority, err := home.OpenAuthority(c)
 	if err != nil {
 		return done, err
 	}
-	source, err := authority.Source(ctx, ca.SourceConfig{Names: serverNames(c), TrustFile: c.Identity.CA.TrustFile, CRLFile: c.Identity.CA.CRLFile, Log: log})
+	source, err := authority.Source(ctx, ca.SourceConfig{Names: serverNames(c), TrustFile: c.Identity.CA.TrustFile, CRLFile: c.Identity.CA.CRLFile, Log: quiet})
 	if err != nil {
 		return done, err
-	}
-	book, err := home.OpenLog(c, log) // first: as long as it is open, no gateway starts
-	if err != nil {
-		return done, err
-	}
-	defer func() { err = errors.Join(err, book.Close()) }()
-	record := func(e audit.Entry) error {
-		ctx, cancel := home.RecordTimeout()
-		defer cancel()
-		_, err := book.Append(ctx, e)
-		return err
 	}
 	f, err := revision.Open(c)
 	if err != nil {
