@@ -263,7 +263,7 @@ func bundlesInTurn(t *testing.T, cordon string) {
 		defer close(slower)
 		slower <- s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--dir", s.gw())
 	}()
-	if !eventually(func() bool { _, err := os.Stat(filepath.Join(b.Kept.Dir, revision.HandedBundle)); return err == nil }) {
+	if !eventually(func() bool { names, _ := filepath.Glob(filepath.Join(b.Kept.Dir, ".handed-*")); return len(names) > 0 }) {
 		t.Errorf("the slower one has not read its bundle: %+v", <-slower)
 	}
 	d, err := revision.ReadDelivery(s.path("stick-2.tar.gz"))

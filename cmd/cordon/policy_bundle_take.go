@@ -167,12 +167,13 @@ func (a *app) bundleLoad(ctx context.Context, file string, rollback uint64, yes 
 	if rollback != 0 && !yes {
 		return a.showRollback(b, opened)
 	}
-	defer b.Kept.Withdraw()
-	if err := b.Kept.Hand(d); err != nil {
+	digest, err := b.Kept.Hand(d)
+	defer b.Kept.Withdraw(digest)
+	if err != nil {
 		return err
 	}
 	done := &daemon.Reloaded{}
-	order := revision.BundleOrder{From: d.Name, Rollback: rollback}
+	order := revision.BundleOrder{From: d.Name, SHA256: digest, Rollback: rollback}
 	err = control.Ask(ctx, c.Gateway.State, "bundle", order, done, 2*daemon.ReloadTimeout)
 	if errors.Is(err, control.ErrNoGateway) {
 		done, err = a.loadWithoutGateway(ctx, c, b, d, opened, order)

@@ -211,10 +211,11 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	if r.handedOver() {
 		return nil, control.ErrMoved
 	}
-	d, err := u.Kept.Handed(o.From + ", loaded by " + by)
+	d, err := u.Kept.Handed(o)
 	if err != nil {
 		return nil, err
 	}
+	d.Name = o.From + ", loaded by " + by
 	done, err := r.offer(ctx, d, o.Rollback)
 	if !errors.Is(err, control.ErrMoved) {
 		r.parts.outcomes.note(fromBundle, err)

@@ -137,3 +137,37 @@ func TestPipeSwapped(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Who hands over a bundle gets an answer about that one, whoever else does so at the time.
+func TestHanded(t *testing.T) {
+	k := KeptBundles{filepath.Join(t.TempDir(), "bundles")}
+	orders := map[string]BundleOrder{}
+	for _, text := range []string{"one", "two"} {
+		digest, err := k.Hand(rego.Delivery{Name: text, Bundle: []byte(text), Signature: []byte("of " + text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		orders[text] = BundleOrder{SHA256: digest}
+	}
+	for text, o := range orders {
+		for range 2 { // by a process that hands over itself, and by the next
+			if d, err := k.Handed(o); err != nil || string(d.Bundle) != text || string(d.Signature) != "of "+text {
+				t.Errorf("%s: handed was %q with %q, %v", text, d.Bundle, d.Signature, err)
+			}
+		}
+	}
+	if err := os.WriteFile(k.handed(orders["two"].SHA256), []byte("three"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.Withdraw(orders["one"].SHA256)
+	for _, o := range []BundleOrder{orders["one"], orders["two"], {}, {SHA256: "../" + orders["two"].SHA256}} {
+		d, err := k.Handed(o)
+		if f, ok := errors.AsType[exit.Error](err); !ok || f.Code != "bundle.handed" || len(d.Bundle) > 0 {
+			t.Errorf("%+v: handed was %q, %v", o, d.Bundle, err)
+		}
+	}
+	k.Withdraw(orders["two"].SHA256)
+	if left, err := os.ReadDir(k.Dir); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
