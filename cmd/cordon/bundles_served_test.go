@@ -244,11 +244,12 @@ func bundlesInTurn(t *testing.T, cordon string) {
 	s := newSite(t, cordon)
 	p := newPublisher(t)
 	s.useBundles(t, p, "bundles", "24h")
-	for n := range int64(2) {
+	for n := range int64(3) {
 		d := p.publish(t, s.policyFiles(t), n+1)
 		s.write(t, fmt.Sprintf("stick-%d.tar.gz", n+1), string(d.Bundle))
 		s.write(t, fmt.Sprintf("stick-%d.tar.gz.sig", n+1), string(d.Signature))
 	}
+	s.must(t, "policy", "bundle", "load", "stick-1.tar.gz", "--dir", s.gw())
 	c, err := config.Load(filepath.Join(s.gw(), "cordon.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -261,12 +262,12 @@ func bundlesInTurn(t *testing.T, cordon string) {
 	slower := make(chan outcome, 1)
 	go func() {
 		defer close(slower)
-		slower <- s.run(t, "policy", "bundle", "load", "stick-1.tar.gz", "--dir", s.gw())
+		slower <- s.run(t, "policy", "bundle", "load", "stick-2.tar.gz", "--dir", s.gw())
 	}()
 	if !eventually(func() bool { names, _ := filepath.Glob(filepath.Join(b.Kept.Dir, ".handed-*")); return len(names) > 0 }) {
 		t.Errorf("the slower one has not read its bundle: %+v", <-slower)
 	}
-	d, err := revision.ReadDelivery(s.path("stick-2.tar.gz"))
+	d, err := revision.ReadDelivery(s.path("stick-3.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,8 +284,8 @@ func bundlesInTurn(t *testing.T, cordon string) {
 	if out := <-slower; out.code != exit.Conflict || !strings.Contains(out.stderr, "bundle.older") {
 		t.Errorf("the slower one exits with %d and says %s", out.code, out.stderr)
 	}
-	if in, err := b.Kept.InForce(); err != nil || in.Revision != 2 {
+	if in, err := b.Kept.InForce(); err != nil || in.Revision != 3 {
 		t.Errorf("in force is %+v, %v", in, err)
 	}
-	s.must(t, "policy", "bundle", "load", "stick-2.tar.gz", "--dir", s.gw())
+	s.must(t, "policy", "bundle", "load", "stick-3.tar.gz", "--dir", s.gw())
 }

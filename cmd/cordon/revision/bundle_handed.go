@@ -3,6 +3,7 @@ package revision
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -26,16 +27,20 @@ type BundleOrder struct {
 // handed is the file of a bundle that is being handed over, in BundleDir. Several people may do so at a time.
 func (k KeptBundles) handed(digest string) string { return filepath.Join(k.Dir, ".handed-"+digest) }
 
-// Hand puts a bundle where Handed finds it, and returns its digest. Withdraw takes it away again.
+// Hand puts a bundle where Handed finds it, and returns its digest. Withdraw takes it away again. Without BundleDir no
+// gateway runs that takes bundles, and there is nowhere to put it: made by root, the directory would be closed to the gateway.
 func (k KeptBundles) Hand(d rego.Delivery) (digest string, err error) {
 	digest = signed.Digest(d.Bundle)
-	if err := os.MkdirAll(k.Dir, 0o700); err != nil {
-		return digest, fmt.Errorf("hand over the bundle: %w", err)
+	if _, err := os.Stat(k.Dir); errors.Is(err, fs.ErrNotExist) {
+		return digest, nil
 	}
 	// Readable for the gateway's user, who alone may enter the directory.
 	const mode = 0o644
 	path := k.handed(digest)
-	return digest, errors.Join(disk.Write(path, d.Bundle, mode), disk.Write(path+rego.DetachedSuffix, d.Signature, mode))
+	if err = errors.Join(disk.Write(path, d.Bundle, mode), disk.Write(path+rego.DetachedSuffix, d.Signature, mode)); err != nil {
+		err = fmt.Errorf("hand over the bundle: %w", err)
+	}
+	return digest, err
 }
 
 // Withdraw takes a bundle away that was handed over. That it is gone already is no error.

@@ -141,6 +141,12 @@ func TestPipeSwapped(t *testing.T) {
 // Who hands over a bundle gets an answer about that one, whoever else does so at the time.
 func TestHanded(t *testing.T) {
 	k := KeptBundles{filepath.Join(t.TempDir(), "bundles")}
+	if _, err := k.Hand(rego.Delivery{Bundle: []byte("one")}); err != nil {
+		t.Error(err)
+	}
+	if err := os.Mkdir(k.Dir, 0o700); err != nil {
+		t.Errorf("where no gateway takes bundles: %v", err)
+	}
 	orders := map[string]BundleOrder{}
 	for _, text := range []string{"one", "two"} {
 		digest, err := k.Hand(rego.Delivery{Name: text, Bundle: []byte(text), Signature: []byte("of " + text)})
