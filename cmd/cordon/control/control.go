@@ -5,6 +5,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,20 @@ var ErrMoved = errors.New("another process of the gateway has taken over")
 
 // Verb does what one kind of request asks for. by is who asks, as the kernel says.
 type Verb func(ctx context.Context, by string, asked json.RawMessage) (any, error)
+
+// Asked is a verb that reads what it is asked into a Q. What no Q has refuses the request: a newer command may mean
+// something that this gateway would leave out.
+func Asked[Q any](do func(ctx context.Context, by string, q *Q) (any, error)) Verb {
+	return func(ctx context.Context, by string, asked json.RawMessage) (any, error) {
+		q := new(Q)
+		d := json.NewDecoder(bytes.NewReader(asked))
+		d.DisallowUnknownFields()
+		if err := d.Decode(q); err != nil {
+			return nil, fmt.Errorf("read what is asked: %w", err)
+		}
+		return do(ctx, by, q)
+	}
+}
 
 // Server serves the control socket of a running gateway, in the process that has the log.
 type Server struct {

@@ -113,3 +113,23 @@ func TestClose(t *testing.T) {
 		t.Error("what was broken off is told as done")
 	}
 }
+
+// What a gateway does not know of a request, it must not leave out.
+func TestAsked(t *testing.T) {
+	type order struct{ Number int }
+	done := 0
+	verb := Asked(func(_ context.Context, by string, o *order) (any, error) {
+		done += o.Number
+		return by, nil
+	})
+	for _, text := range []string{"", "{", "[]", `{"number":1,"only":"mon-7"}`, `{"number":"1"}`} {
+		if _, err := verb(t.Context(), "root", json.RawMessage(text)); err == nil || done != 0 {
+			t.Errorf("%q: done %d, %v", text, done, err)
+		}
+	}
+	for _, text := range []string{`{"number":2}`, "null"} {
+		if by, err := verb(t.Context(), "root", json.RawMessage(text)); err != nil || by != "root" || done != 2 {
+			t.Errorf("%q: done %d by %v, %v", text, done, by, err)
+		}
+	}
+}

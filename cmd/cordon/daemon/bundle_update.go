@@ -195,14 +195,10 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 }
 
 // answerBundle is the verb of the control socket: a person has put a bundle where handed finds it.
-func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMessage) (any, error) {
+func (r *reloader) answerBundle(ctx context.Context, by string, o *revision.BundleOrder) (any, error) {
 	u := r.updates
 	if u == nil {
 		return nil, exit.Error{Code: "bundle.unused", Message: "policies of this gateway do not come as bundles", Exit: exit.Conflict}
-	}
-	var o revision.BundleOrder
-	if err := json.Unmarshal(asked, &o); err != nil {
-		return nil, fmt.Errorf("read what is asked of bundles: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, ReloadTimeout)
 	defer cancel()
@@ -211,7 +207,7 @@ func (r *reloader) answerBundle(ctx context.Context, by string, asked json.RawMe
 	if r.handedOver() {
 		return nil, control.ErrMoved
 	}
-	d, err := u.Kept.Handed(o)
+	d, err := u.Kept.Handed(*o)
 	if err != nil {
 		return nil, err
 	}

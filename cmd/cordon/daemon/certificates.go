@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,17 +39,11 @@ type certificates struct {
 }
 
 // answerCertificate is the verb of the control socket.
-func (a *Assembly) answerCertificate(ctx context.Context, by string, asked json.RawMessage) (any, error) {
-	var r CertificateRequest
-	d := json.NewDecoder(bytes.NewReader(asked))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("read what is asked of the authority: %w", err)
-	}
+func (a *Assembly) answerCertificate(ctx context.Context, by string, r *CertificateRequest) (any, error) {
 	if a.standing.moved() {
 		return nil, control.ErrMoved
 	}
-	return certificates{a.Config, RecordIn(a.log)}.do(ctx, &r, by)
+	return certificates{a.Config, RecordIn(a.log)}.do(ctx, r, by)
 }
 
 // ChangeCertificates has the running gateway do it, or does it itself where none runs: the lock on the

@@ -1,10 +1,8 @@
 package daemon
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,13 +36,7 @@ type DrillAnswer struct {
 
 // answerDrill is the verb of the control socket. Everything happens that an emergency needs, up to where a
 // device would be opened.
-func (a *Assembly) answerDrill(ctx context.Context, by string, asked json.RawMessage) (any, error) {
-	var r DrillRequest
-	d := json.NewDecoder(bytes.NewReader(asked))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("read what is asked of a drill: %w", err)
-	}
+func (a *Assembly) answerDrill(ctx context.Context, by string, r *DrillRequest) (any, error) {
 	if a.standing.moved() {
 		return nil, control.ErrMoved
 	}

@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,14 +79,8 @@ type emergencies struct {
 	mu sync.Mutex // one use of the sealed codes at a time
 }
 
-func (a *Assembly) answerEmergency(ctx context.Context, by string, asked json.RawMessage) (any, error) {
-	var r EmergencyRequest
-	d := json.NewDecoder(bytes.NewReader(asked))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("read what is asked of break-glass: %w", err)
-	}
-	return a.emergencies.do(ctx, &r, by, time.Now())
+func (a *Assembly) answerEmergency(ctx context.Context, by string, r *EmergencyRequest) (any, error) {
+	return a.emergencies.do(ctx, r, by, time.Now())
 }
 
 // do does what is asked. by is who asks, as the kernel says.

@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,13 +56,7 @@ type book interface {
 }
 
 // answerBackup is the verb of the control socket.
-func (r *reloader) answerBackup(_ context.Context, by string, asked json.RawMessage) (any, error) {
-	var q FreezeRequest
-	d := json.NewDecoder(bytes.NewReader(asked))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil {
-		return nil, fmt.Errorf("read what is asked of a backup: %w", err)
-	}
+func (r *reloader) answerBackup(_ context.Context, by string, q *FreezeRequest) (any, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handedOver() {
@@ -78,7 +70,7 @@ func (r *reloader) answerBackup(_ context.Context, by string, asked json.RawMess
 	if err := standing.settle(); err != nil {
 		return nil, err
 	}
-	return freeze(r.config, r.parts.log, &q, by)
+	return freeze(r.config, r.parts.log, q, by)
 }
 
 // Freeze has the running gateway do it, or does it itself where none runs: the lock on the

@@ -1,10 +1,7 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -210,17 +207,13 @@ func (r *reloader) verbs() map[string]control.Verb {
 	for name, do := range map[string]change{"try": r.try, "confirm": r.confirm, "rollback": r.rollback} {
 		changes[name] = func(ctx context.Context, q ChangeRequest) (Reloaded, error) { return r.change(ctx, name, do, q) }
 	}
-	verbs := map[string]control.Verb{"access": r.parts.answerAccess, "trial": r.answerTrial, "emergency": r.parts.answerEmergency, "policy": r.policyStep, "bundle": r.answerBundle, "health": r.answerHealth, "backup": r.answerBackup, "status": r.answerStatus, "drill": r.parts.answerDrill, "certificate": r.parts.answerCertificate}
+	verbs := map[string]control.Verb{
+		"access": control.Asked(r.parts.answerAccess), "emergency": control.Asked(r.parts.answerEmergency), "drill": control.Asked(r.parts.answerDrill),
+		"certificate": control.Asked(r.parts.answerCertificate), "policy": control.Asked(r.policyStep), "bundle": control.Asked(r.answerBundle),
+		"backup": control.Asked(r.answerBackup), "trial": r.answerTrial, "health": r.answerHealth, "status": r.answerStatus,
+	}
 	for name, do := range changes {
-		verbs[name] = func(ctx context.Context, _ string, asked json.RawMessage) (any, error) {
-			var q ChangeRequest
-			d := json.NewDecoder(bytes.NewReader(asked))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&q); err != nil {
-				return nil, fmt.Errorf("read what is asked of %s: %w", name, err)
-			}
-			return do(ctx, q)
-		}
+		verbs[name] = control.Asked(func(ctx context.Context, _ string, q *ChangeRequest) (any, error) { return do(ctx, *q) })
 	}
 	return verbs
 }

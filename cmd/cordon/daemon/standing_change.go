@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,14 +33,8 @@ type AccessAnswer struct {
 }
 
 // answerAccess is the verb of the control socket.
-func (a *Assembly) answerAccess(_ context.Context, by string, asked json.RawMessage) (any, error) {
-	var r AccessRequest
-	d := json.NewDecoder(bytes.NewReader(asked))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("read what is asked of access: %w", err)
-	}
-	return a.standing.do(&r, by, time.Now())
+func (a *Assembly) answerAccess(_ context.Context, by string, r *AccessRequest) (any, error) {
+	return a.standing.do(r, by, time.Now())
 }
 
 // do does what an operator wants. by is who.

@@ -1,11 +1,8 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"cordon/certs"
@@ -20,14 +17,8 @@ import (
 
 // policyStep makes a step of a policy's way into force in the running gateway: a verb of the
 // control socket.
-func (r *reloader) policyStep(ctx context.Context, by string, asked json.RawMessage) (any, error) {
-	var s revision.Step
-	d := json.NewDecoder(bytes.NewReader(asked))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		return nil, fmt.Errorf("read the step: %w", err)
-	}
-	done, err := r.makeStep(ctx, by, &s)
+func (r *reloader) policyStep(ctx context.Context, by string, s *revision.Step) (any, error) {
+	done, err := r.makeStep(ctx, by, s)
 	if errors.Is(err, control.ErrMoved) {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cordon/certs/ca"
 	"cordon/cmd/cordon/config"
+	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/home"
 	"cordon/cmd/cordon/revision"
 	"cordon/gateway/handover"
@@ -50,7 +51,7 @@ func TestNoStep(t *testing.T) {
 	}
 	r := &reloader{config: c, log: quiet, parts: parts}
 	for _, text := range []string{"", "{", "[]", `{"do":"rollback","more":1}`, `{"do":"submit"}`, `{"do":"submit","signed":{"words":{},"statement":{}}}`} {
-		if done, err := r.policyStep(t.Context(), "root", json.RawMessage(text)); err == nil {
+		if done, err := control.Asked(r.policyStep)(t.Context(), "root", json.RawMessage(text)); err == nil {
 			t.Errorf("%q: %+v", text, done)
 		}
 	}
