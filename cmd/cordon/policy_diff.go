@@ -16,9 +16,9 @@ func policyDiffCommand(a *app) *cobra.Command {
 		Use: "diff [A [B]]", Short: "Tell how two policies differ: files, rules, data in words, and who may do what",
 		Long: `Tell how policy B differs from policy A. Each is a folder, the digest of a policy that
 decided here, or in-force, which is what decides and what B is if it is not given. Without
-either, the policy folder is compared with what decides. Tests, comments and the order of
-rules are no difference. Below them are the fields of the truth table
-(cordon policy table) that the two fill differently.`,
+either, the policy folder is compared with what decides. Comments and the order of rules are
+no difference. Below them are the tests that are gone, new or changed, as far as A's are
+known, and the fields of the truth table (cordon policy table) that the two fill differently.`,
 		Example: "  cordon policy diff sha256:9b1e\n  cordon policy diff gw/policy next/\n  cordon policy diff in-force next/",
 		Args:    cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -11,11 +11,14 @@ import (
 	"cordon/cmd/cordon/control"
 	"cordon/cmd/cordon/home"
 	"cordon/gateway/audit"
+	"cordon/gateway/handover"
 )
 
 const (
 	askPatience = 10 * time.Second // for whoever has the log and does not answer
 	askPause    = 50 * time.Millisecond
+
+	recordPatience = 2 * time.Second // of a change, for its entry
 )
 
 // AskOrOpen has the running gateway do something, and reads into done what it did. Where none runs it returns
@@ -38,5 +41,15 @@ func AskOrOpen(ctx context.Context, c *config.Config, verb string, asked, done a
 			return nil, ctx.Err()
 		case <-time.After(askPause):
 		}
+	}
+}
+
+// RecordIn makes entries in log, each within recordPatience.
+func RecordIn(log handover.Appender) func(audit.Entry) error {
+	return func(e audit.Entry) error {
+		ctx, cancel := context.WithTimeout(context.Background(), recordPatience)
+		defer cancel()
+		_, err := log.Append(ctx, e)
+		return err
 	}
 }

@@ -194,7 +194,7 @@ func (r *reloader) offer(ctx context.Context, d rego.Delivery, rollback uint64) 
 	return done, nil
 }
 
-// answerBundle is the verb of the control socket: a person has put a bundle where handed finds it.
+// answerBundle is the verb of the control socket: a person has put a bundle where Handed finds it.
 func (r *reloader) answerBundle(ctx context.Context, by string, o *revision.BundleOrder) (any, error) {
 	u := r.updates
 	if u == nil {

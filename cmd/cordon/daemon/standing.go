@@ -22,12 +22,11 @@ import (
 // LedgerFile is where what operators permit and forbid for a time is kept, in gateway.state.
 const LedgerFile = "access/ledger.json"
 
-// How long a change waits for its entry, how late one that is due by the clock may be noticed
-// after the clock was set, and how long it is left alone when it could not be recorded.
+// How late a change that is due by the clock may be noticed after the clock was set, and how
+// long it is left alone when it could not be recorded.
 const (
-	accessRecord = 2 * time.Second
-	accessWatch  = time.Second
-	accessRetry  = 5 * time.Second
+	accessWatch = time.Second
+	accessRetry = 5 * time.Second
 )
 
 // standing is what operators permit and forbid for a time. A change is recorded, kept in the file, and then

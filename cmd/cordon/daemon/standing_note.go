@@ -1,14 +1,12 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"cordon/gateway/audit"
-	"cordon/gateway/handover"
 	"cordon/policy/access"
 )
 
@@ -104,14 +102,4 @@ func (s *standing) recordAll(notes []note, ground inForce) []note {
 		}
 	}
 	return nil
-}
-
-// RecordIn makes an entry within the time that a change of access has.
-func RecordIn(log handover.Appender) func(audit.Entry) error {
-	return func(e audit.Entry) error {
-		ctx, cancel := context.WithTimeout(context.Background(), accessRecord)
-		defer cancel()
-		_, err := log.Append(ctx, e)
-		return err
-	}
 }
